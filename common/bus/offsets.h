@@ -1,0 +1,35 @@
+/* Which offsets of one partition are done: the contiguous frontier over work that ends in any
+ * order.
+ *
+ * A ring bitmap of `window` offsets from `base` (the next offset to commit). Offsets never
+ * received (compaction, transaction markers) count as done once a later one was received.
+ * Owner: the consumer thread. O(1) amortised per record. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct offsets {
+    int64_t base; /* first incomplete offset = next to commit */
+    int64_t head; /* highest received + 1 */
+    uint32_t window;
+    uint64_t *received;
+    uint64_t *done;
+};
+
+/* `start` is the first offset that can arrive. `window` is rounded up to a multiple of 64. */
+void offsets_init(struct offsets *o, int64_t start, uint32_t window);
+void offsets_free(struct offsets *o);
+
+/* Room for one more record? When not, its partition is not read. */
+bool offsets_has_room(const struct offsets *o);
+/* Records arrive in ascending order. False when `offset` is below base or already received
+ * (read again after a seek): ignore the record. A gap wider than the window needs an empty
+ * window first: BRG_CHECKed by offsets_fits. */
+bool offsets_fits(const struct offsets *o, int64_t offset);
+bool offsets_receive(struct offsets *o, int64_t offset);
+/* False when it was not in flight (already complete, or of another life). */
+bool offsets_complete(struct offsets *o, int64_t offset);
+size_t offsets_in_flight(const struct offsets *o);

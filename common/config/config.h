@@ -1,0 +1,101 @@
+/* The configuration: one JSON file, one typed table of keys (config_keys.c) from which come
+ * defaults, range checks, documentation, schema and the masked dump.
+ *
+ * A `struct config` is immutable after loading and reference-counted: a reload makes a new one,
+ * and a session keeps the one it began with. Loop thread only. */
+#pragma once
+
+#include "base/buf.h"
+#include "envelope/envelope.h"
+#include "platform/wecom.h"
+
+struct config_kafka_setting {
+    char *name;
+    char *value;
+};
+
+struct config_bot {
+    char *name;
+    enum platform platform;
+    char *pipeline; /* name; checked to exist */
+    size_t pipeline_index;
+    struct wecom_keys wecom;
+    /* texts shown to users */
+    char *welcome; /* "" none */
+    char *placeholder, *busy_text, *lost_text, *notice_text, *apology_text;
+    int64_t stream_deadline_ms, handover_margin_ms;
+};
+
+enum pipeline_type { PIPELINE_ECHO, PIPELINE_OPENAI };
+
+struct config_pipeline {
+    char *name;
+    enum pipeline_type type;
+    int64_t connect_timeout_ms, first_text_timeout_ms, gap_timeout_ms, total_timeout_ms;
+    int64_t attempts, concurrency;
+    /* openai */
+    char *url, *model, *api_key, *system;
+    char *extra;    /* JSON object text merged into the body, or NULL */
+    char **headers; /* "Name: value", NULL-terminated, or NULL */
+    /* echo */
+    int64_t rate; /* code points per second */
+};
+
+struct config {
+    unsigned references;
+    struct {
+        char *listen, *admin;
+        bool share_port;
+        int64_t max_body_bytes, max_connections, idle_timeout_ms;
+        int64_t publish_budget_ms; /* 3000: past it the busy text */
+        int64_t store_gate_ms;     /* 50: longest an answer waits for the store */
+        int64_t poll_hold_ms;      /* 2000: longest a poll waits for the store to come back */
+        int64_t unknown_ms;        /* 60000: how long an unknown id gets the placeholder */
+        int64_t memory_entries, memory_bytes; /* what answers while the store is away */
+        int64_t queue_messages, queue_kbytes; /* producer */
+    } ingress;
+    struct {
+        char *admin;
+        char *slot; /* "" none */
+        char *group;
+        int64_t lease_ms, drain_ms;
+        int64_t window_records, window_bytes, total_bytes;
+        int64_t flush_ms, flush_large_ms, flush_large_bytes; /* 250, 1000, 8192 */
+        int64_t max_sessions;
+    } worker;
+    struct {
+        char *topic_prefix;
+        bool allow_unsafe_durability;
+        struct config_kafka_setting *settings; /* bootstrap.servers and pass-through */
+        size_t setting_count;
+    } kafka;
+    struct {
+        char *url;
+        int64_t connect_timeout_ms, command_timeout_ms, max_outstanding;
+        int64_t stream_ttl_ms; /* 2 h for WeCom */
+    } store;
+    struct {
+        char *level;
+    } log;
+    struct config_bot *bots;
+    size_t bot_count;
+    struct config_pipeline *pipelines;
+    size_t pipeline_count;
+};
+
+/* Every mistake found, one per line, each with its path: "bots[1].aes_key: 43 characters
+ * expected, 42 given". */
+#define CONFIG_REPORT_MAX_BYTES 65536
+
+/* Reads the file, expands ${ENV} and ${file:PATH}, applies BOTBRIDGE_<SECTION>_<KEY>, checks.
+ * NULL with the mistakes in `report`. The report never holds a secret. */
+struct config *config_load(const char *path, struct buf *report);
+struct config *config_ref(struct config *c);
+void config_unref(struct config *c); /* NULL allowed; wipes secrets */
+
+const struct config_bot *config_bot(const struct config *c, struct bytes name); /* or NULL */
+
+/* From the table of keys. */
+void config_write_reference(struct buf *out);                    /* Markdown */
+void config_write_schema(struct buf *out);                       /* JSON schema */
+void config_write_dump(struct buf *out, const struct config *c); /* effective, secrets masked */

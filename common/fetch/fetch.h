@@ -1,0 +1,60 @@
+/* HTTP client on the loop: libcurl multi (the only directory that includes curl).
+ *
+ * Thousands of concurrent transfers on one thread. HTTP/1.1 only, no redirects, no proxy unless
+ * set. Callbacks run on the loop; after on_done, or fetch_cancel, no callback of that transfer
+ * comes any more and the handle is gone. */
+#pragma once
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "loop/loop.h"
+
+struct fetch_pool;
+struct fetch;
+
+enum fetch_result {
+    FETCH_OK,          /* whole body received; look at the status for the server's opinion */
+    FETCH_CONNECT,     /* no connection, name or TLS: nothing was sent */
+    FETCH_CUT,         /* connection broke before the whole answer */
+    FETCH_TIMEOUT,     /* total_timeout_ms */
+    FETCH_TOO_LARGE,   /* more than max_body_bytes */
+    FETCH_BAD_REQUEST, /* the URL or a header cannot be used */
+};
+
+struct fetch_head {
+    int status;
+    struct bytes content_type; /* lower case, without parameters */
+    int64_t retry_after_ms; /* -1 when absent or unusable; seconds and HTTP dates understood */
+};
+
+struct fetch_callbacks {
+    void (*on_head)(const struct fetch_head *head, void *arg); /* NULL allowed */
+    void (*on_data)(struct bytes data, void *arg);             /* any split of the body */
+    void (*on_done)(enum fetch_result result, const char *detail, void *arg); /* exactly once */
+};
+
+struct fetch_request {
+    const char *url;
+    const char *method;         /* NULL: POST when there is a body, else GET */
+    const char *const *headers; /* "Name: value", NULL-terminated; NULL for none */
+    struct bytes body;          /* copied */
+    int64_t connect_timeout_ms;
+    int64_t total_timeout_ms; /* 0: none */
+    size_t max_body_bytes;    /* 0: none */
+    bool fresh_connection;    /* a new connection that is closed afterwards */
+};
+
+struct fetch_options {
+    unsigned max_idle_connections; /* kept for reuse */
+    const char *ca_file;           /* NULL: the system's */
+};
+
+struct fetch_pool *fetch_pool_new(struct loop *loop, const struct fetch_options *options);
+void fetch_pool_free(struct fetch_pool *pool); /* cancels what runs */
+size_t fetch_pool_running(const struct fetch_pool *pool);
+
+/* Never fails on the spot: failures come by on_done, in a later turn. */
+struct fetch *fetch_start(struct fetch_pool *pool, const struct fetch_request *request,
+                          const struct fetch_callbacks *callbacks, void *arg);
+/* Closes the connection. Allowed inside on_head and on_data. */
+void fetch_cancel(struct fetch *f);

@@ -1,0 +1,51 @@
+/* A pipeline run: one question in, growing text out. One file per type behind one small vtable.
+ *
+ * The session owns the run. Callbacks come on the loop, never from inside start or cancel;
+ * after on_end, or cancel, none comes. Time limits, retries and flushing are the session's
+ * business: a run only speaks its protocol. */
+#pragma once
+
+#include "base/bytes.h"
+#include "config/config.h"
+#include "envelope/envelope.h"
+#include "fetch/fetch.h"
+#include "loop/loop.h"
+
+struct pipeline_run; /* each type's own */
+
+/* Why a run ended; answers retry or not. */
+enum pipeline_end {
+    PIPELINE_DONE,        /* the answer is whole */
+    PIPELINE_RETRY,       /* failed in a way that may pass: connect, 408, 429, 5xx */
+    PIPELINE_FAILED,      /* will fail again: 4xx, junk */
+    PIPELINE_INTERRUPTED, /* broke off after text was given */
+};
+
+struct pipeline_sink {
+    void (*on_text)(struct bytes text,
+                    void *arg); /* append; any split, also inside characters */
+    void (*on_replace)(struct bytes text, void *arg); /* the whole text is now this */
+    /* `detail` for log and dead letter, never the answer's text; retry_after_ms -1 when not
+     * said. */
+    void (*on_end)(enum pipeline_end end, const char *detail, int64_t retry_after_ms,
+                   void *arg);
+    void *arg;
+};
+
+struct pipeline_context {
+    struct loop *loop;
+    struct fetch_pool *fetch;
+};
+
+struct pipeline_ops {
+    struct pipeline_run *(*start)(const struct pipeline_context *context,
+                                  const struct config_pipeline *config,
+                                  const struct message *message,
+                                  const struct pipeline_sink *sink);
+    void (*cancel)(struct pipeline_run *run); /* frees it; not after on_end */
+};
+
+extern const struct pipeline_ops pipeline_echo;
+extern const struct pipeline_ops pipeline_openai;
+
+const struct pipeline_ops *pipeline_ops_of(enum pipeline_type type);

@@ -1,0 +1,35 @@
+/* Incremental parser of Server-Sent Events (WHATWG HTML 9.2.6): the same events for any split
+ * of the bytes.
+ *
+ * One deviation: at the end of input a complete data line whose blank line is missing is
+ * dispatched, since some servers omit it. Lines and events are bounded. */
+#pragma once
+
+#include "base/buf.h"
+
+#define SSE_LINE_MAX_BYTES (1u << 20)
+#define SSE_EVENT_MAX_BYTES (1u << 20)
+
+struct sse_event {
+    struct bytes name; /* "message" when the stream names none */
+    struct bytes data;
+};
+typedef void sse_event_fn(const struct sse_event *event, void *arg);
+
+struct sse {
+    struct buf line, data, name;
+    bool after_cr;   /* a LF that follows belongs to the line end before it */
+    bool is_started; /* past a byte order mark */
+    bool has_data;
+    bool is_stopped;
+    sse_event_fn *on_event;
+    void *arg;
+};
+
+void sse_init(struct sse *s, sse_event_fn *on_event, void *arg);
+void sse_free(struct sse *s);
+/* BRG_REJECT when a bound is passed; the parser is then dead. The event callback may call
+ * sse_stop to have the rest of the input ignored. */
+enum brg_err sse_feed(struct sse *s, struct bytes input) BRG_MUST_CHECK;
+enum brg_err sse_end(struct sse *s) BRG_MUST_CHECK;
+void sse_stop(struct sse *s);
