@@ -1,0 +1,48 @@
+"""The record between the programs: a CloudEvent in binary mode."""
+import json
+import re
+import time
+
+from wecom import stream_id
+
+
+def test_record_of_a_question(stack, ask):
+    q = ask(stack, "问题", response_url="https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=CODE123")
+    stack.note_text("CODE123")
+    q.send()
+    q.follow(30)
+    record = stack.records("requests", lambda r: q.msgid in r["payload"])[0]
+    headers, value = record["headers"], json.loads(record["payload"])
+    assert headers["ce_specversion"] == "1.0" and headers["content-type"] == "application/json"
+    assert headers["ce_id"] == q.msgid and headers["ce_source"] and headers["ce_type"] and headers["ce_subject"]
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", headers["ce_time"])
+    assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", headers["traceparent"])
+    assert headers["bb-stream"] == value["stream"] == stream_id("main", q.msgid)
+    assert headers["bb-deadline"] == str(value["deadline_at"]) and int(headers["bb-start"]) <= value["received_at"] + 1000
+    assert 0 < value["deadline_at"] - value["received_at"] <= 360000 and abs(value["received_at"] / 1000 - time.time()) < 120
+    assert (value["v"], value["platform"], value["bot"], value["kind"], value["text"]) == (1, "wecom", "main", "text", q.text)
+    assert value["sender"]["id"] == q.common["from"]["userid"] and value["conversation"]["type"] == "single"
+    assert value["reply"] == {"mode": "stream", "response_url": q.message["response_url"]}
+    assert value["raw"] == q.message and value["message_id"] == q.msgid
+    everything = json.dumps(record)
+    for secret in (stack.bot.token, stack.bot.aes_key, stack.llm_key):
+        assert secret not in everything
+
+
+def test_answer_is_published_for_audit(stack, ask):
+    q = ask(stack)
+    q.send()
+    q.follow(30)
+    found = stack.records("events", lambda r: r["headers"].get("ce_type") == "botbridge.answer.v1" and q.msgid in r["payload"])
+    assert len(found) == 1 and q.expected in json.dumps(json.loads(found[0]["payload"]), ensure_ascii=False)
+
+
+def test_unreadable_record_is_dead_lettered_and_stops_nothing(stack, ask):
+    import subprocess
+    junk = "junk-" + stack.prefix
+    subprocess.run(["kcat", "-P", "-b", stack.kafka.servers, "-t", f"{stack.prefix}.requests", "-k", "k"], input=junk.encode(), check=True, timeout=20)
+    letters = stack.records("dlq", lambda r: r["payload"] == junk, 20)
+    assert len(letters) == 1 and letters[0]["headers"]["bb-reason"] == "unreadable"
+    q = ask(stack)
+    q.send()
+    assert q.follow(30).final == q.expected
