@@ -1,8 +1,8 @@
 /* Growable byte buffer with a maximum fixed at creation.
  *
  * Invariant: len <= cap <= max. An append that would pass `max` adds nothing and sets
- * `overflowed`, which stays set until buf_reset: a writer may chain appends and check once at
- * the end. */
+ * `overflowed`; from then on nothing is added until buf_reset or buf_free, so a writer may
+ * chain appends and check once at the end. */
 #pragma once
 
 #include "base/bytes.h"
@@ -34,7 +34,8 @@ char *buf_reserve(struct buf *b, size_t n);
 /* Drops the first `n` bytes. */
 void buf_consume(struct buf *b, size_t n);
 
-/* Hands the memory to the caller (free); the buffer is empty afterwards. */
+/* Hands the memory to the caller (free), or NULL when nothing was ever appended; no NUL at its
+ * end. The buffer is empty afterwards. */
 char *buf_take(struct buf *b, size_t *len);
 
 static inline struct bytes buf_bytes(const struct buf *b)

@@ -15,7 +15,7 @@ struct map {
     struct map_node **slots;
     size_t slot_count; /* power of two, or 0 before the first insert */
     size_t count;
-    uint64_t seed;
+    uint64_t seed[2];
 };
 
 #define MAP_ENTRY(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
