@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# All tests: builds release and asan, runs the unit tests and the wire tests of both.
+#     tests/run.sh [--fast]          --fast: release only
+# Installs the Debian packages it needs (root only if some are missing). Everything runs on free loopback ports, so two
+# runs can live side by side. Apache Kafka comes from Maven Central once and is kept in the user's cache.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+presets=(release asan)
+case "${1:-}" in
+--fast) presets=(release) ;;
+"") ;;
+*) sed -n '2,5p' "$0" >&2; exit 64 ;;
+esac
+
+deploy/packages.sh build run test kafka
+tests/kafka.sh fetch
+for preset in "${presets[@]}"; do
+    cmake --preset "$preset" >/dev/null
+    cmake --build --preset "$preset"
+done
+
+work=$(mktemp -d)
+export TMPDIR=$work
+finish() {
+    [ -d "$work/kafka" ] && tests/kafka.sh stop "$work/kafka" || true
+    rm -rf "$work"
+}
+trap finish EXIT
+BOTBRIDGE_TEST_KAFKA=$(tests/kafka.sh start "$work/kafka" | sed -n 's/.*bootstrap.servers=\([^ ]*\).*/\1/p')
+export BOTBRIDGE_TEST_KAFKA
+
+passed=0 failed=0
+status=0
+for preset in "${presets[@]}"; do
+    echo "== unit tests, $preset"
+    ctest --preset "$preset" --output-junit "$work/unit.xml" | tee "$work/unit.log" || status=1
+    bad=$(sed -nE 's/.* ([0-9]+) tests failed out of [0-9]+$/\1/p' "$work/unit.log")
+    all=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$work/unit.log")
+    passed=$((passed + ${all:-0} - ${bad:-0})) failed=$((failed + ${bad:-0}))
+    echo "== wire tests, $preset"
+    BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "${BOTBRIDGE_TEST_JOBS:-3}" --dist loadfile \
+        2>&1 | tee "$work/wire.log" || status=1
+    tail -n 1 "$work/wire.log" >"$work/wire.last"
+    passed=$((passed + $(grep -oE '[0-9]+ passed' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
+    failed=$((failed + $(grep -oE '[0-9]+ failed' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
+    failed=$((failed + $(grep -oE '[0-9]+ error' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] || status=1
+exit $status
