@@ -1,7 +1,7 @@
 /* Primitives on EVP (the only directory that includes openssl).
  *
- * Algorithms are fetched once by crypto_init; contexts are kept in a `struct crypto`, one per
- * thread, never made per request. Failures here other than bad input are broken invariants. */
+ * A `struct crypto` holds fetched algorithms and their contexts, one per thread, never made per
+ * request. What the library refuses other than bad input is a broken invariant. */
 #pragma once
 
 #include "base/buf.h"
@@ -30,7 +30,8 @@ void crypto_aes_decrypt(struct crypto *c, const uint8_t key[CRYPTO_AES_KEY_BYTES
                         void *out);
 
 /* Length of PKCS#7 padding at the end of `data` for the given block (16 or 32), or 0 when it is
- * wrong. Every padding byte is checked, in time that does not depend on where it is wrong. */
+ * wrong or `len` is no multiple of `block`. Every padding byte is checked, in time that does
+ * not depend on where it is wrong. */
 size_t crypto_pkcs7_length(const uint8_t *data, size_t len, size_t block);
 
 /* From the system's generator; buffered, so 16 bytes are cheap. */
