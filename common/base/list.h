@@ -46,3 +46,15 @@ static inline struct list *list_pop_front(struct list *l)
     list_remove(node);
     return node;
 }
+
+/* Moves all nodes of `from` to `to`, which need not be initialised and is overwritten. */
+static inline void list_move(struct list *from, struct list *to)
+{
+    list_init(to);
+    if (list_is_empty(from))
+        return;
+    *to = *from;
+    to->prev->next = to;
+    to->next->prev = to;
+    list_init(from);
+}

@@ -102,17 +102,6 @@ static bool find_next(const struct wheel *w, struct next_slot *next)
     return true;
 }
 
-static void list_move(struct list *from, struct list *to)
-{
-    list_init(to);
-    if (list_is_empty(from))
-        return;
-    *to = *from;
-    to->prev->next = to;
-    to->next->prev = to;
-    list_init(from);
-}
-
 /* Fires what is due and places the rest nearer. Callbacks may cancel entries of `batch`. */
 static void run_batch(struct wheel *w, struct list *batch)
 {

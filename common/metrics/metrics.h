@@ -2,7 +2,8 @@
  *
  * Each module declares its own metrics as static objects and registers them once at creation; a
  * metric lives for the process. Any thread may update (relaxed atomics); registering and
- * writing happen on the loop. Label sets are fixed text in the source, never user input. */
+ * writing happen on the loop. Label sets are fixed text in the source or names from the
+ * configuration, never anything a peer sends. */
 #pragma once
 
 #include "base/buf.h"
@@ -30,7 +31,7 @@ struct metric {
         .name = (name_), .labels = (labels_), .help = (help_), .kind = (kind_) \
     }
 
-/* Registering twice is harmless. Metrics of one name must be registered one after another. */
+/* Registering twice is harmless; metrics of one name come out together, under one help text. */
 void metric_register(struct metric *m);
 
 static inline void metric_add(struct metric *m, int64_t n)
@@ -52,6 +53,11 @@ void metric_observe_ms(struct metric *m, int64_t ms);
 
 /* A gauge computed at scrape time: `read` is called on the loop just before writing. */
 void metrics_on_scrape(void (*refresh)(void *arg), void *arg);
+/* For owners that end before the process does. */
+void metrics_off_scrape(void (*refresh)(void *arg), const void *arg);
+
+/* Appends `name="value"`, escaped, to a label set that is being built in `out`. */
+void metrics_append_label(struct buf *out, const char *name, struct bytes value);
 
 /* Appends all registered metrics, and process_resident_memory_bytes, process_open_fds,
  * botbridge_build_info, botbridge_log_lines_dropped_total. */

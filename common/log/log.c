@@ -1,0 +1,206 @@
+#include "log/log.h"
+
+#include "base/clock.h"
+#include "base/utf8.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum {
+    TEXT_BYTES = 2048,
+    /* A pipe that is writable takes PIPE_BUF bytes at once: a longer line could block. */
+    LINE_BYTES = PIPE_BUF,
+    READY_WAIT_MS = 1000,
+};
+
+struct line {
+    char text[LINE_BYTES];
+    size_t len;
+};
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+static _Atomic int current_level = LOG_INFO;
+static _Atomic unsigned long long dropped;
+static atomic_flag is_ready_printed = ATOMIC_FLAG_INIT;
+
+/* Held over "is there room" and the write that relies on it; the innermost lock of all. */
+static pthread_mutex_t stderr_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
+}
+
+bool log_level_from(struct bytes name, enum log_level *out)
+{
+    for (int i = LOG_DEBUG; i <= LOG_ERROR; i++) {
+        if (bytes_eq_str(name, level_names[i])) {
+            *out = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool log_is_on(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+unsigned long long log_dropped(void)
+{
+    return atomic_load_explicit(&dropped, memory_order_relaxed);
+}
+
+/* stderr may be shared with other processes, so it is not made non-blocking: that would be a
+ * property of their descriptor too. */
+static void write_line(struct line *line, int wait_ms)
+{
+    line->text[line->len++] = '\n';
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    bool is_written = false;
+    pthread_mutex_lock(&stderr_lock);
+    if (poll(&room, 1, wait_ms) == 1 && (room.revents & POLLOUT))
+        is_written = write(STDERR_FILENO, line->text, line->len) > 0;
+    pthread_mutex_unlock(&stderr_lock);
+    if (!is_written)
+        atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
+}
+
+static void put_bytes(struct line *line, const char *data, size_t len)
+{
+    /* One byte stays free for the newline. */
+    if (len > sizeof(line->text) - 1 - line->len)
+        return;
+    memcpy(line->text + line->len, data, len);
+    line->len += len;
+}
+
+static void put_str(struct line *line, const char *text)
+{
+    put_bytes(line, text, strlen(text));
+}
+
+static void put_escaped(struct line *line, unsigned char c)
+{
+    char hex[8];
+    switch (c) {
+    case '\n':
+        put_str(line, "\\n");
+        break;
+    case '\r':
+        put_str(line, "\\r");
+        break;
+    case '\t':
+        put_str(line, "\\t");
+        break;
+    default:
+        (void)snprintf(hex, sizeof(hex), "\\x%02x", c);
+        put_str(line, hex);
+        break;
+    }
+}
+
+/* Values may come from a peer: nothing in them may end the line or speak to a terminal. The
+ * C1 controls U+0080..U+009F are C2 80..9F in UTF-8. */
+static void put_text(struct line *line, struct bytes text)
+{
+    bool is_utf8 = utf8_is_valid(text);
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        bool is_c1 = c == 0xC2 && i + 1 < text.len && (unsigned char)text.ptr[i + 1] < 0xA0;
+        if (is_c1 && is_utf8) {
+            put_escaped(line, c);
+            put_escaped(line, (unsigned char)text.ptr[++i]);
+        } else if (c < 0x20 || c == 0x7F || (c >= 0x80 && !is_utf8)) {
+            put_escaped(line, c);
+        } else {
+            put_bytes(line, text.ptr + i, 1);
+        }
+    }
+}
+
+static void put_format(struct line *line, const char *fmt, va_list args) BRG_PRINTF(2, 0);
+static void put_format(struct line *line, const char *fmt, va_list args)
+{
+    char text[TEXT_BYTES];
+    int wanted = vsnprintf(text, sizeof(text), fmt, args);
+    if (wanted <= 0)
+        return;
+    size_t len = (size_t)wanted;
+    if (len < sizeof(text)) {
+        put_text(line, bytes_of(text, len));
+        return;
+    }
+    put_text(line, bytes_of(text, utf8_complete(bytes_of(text, sizeof(text) - 1))));
+    put_str(line, "...");
+}
+
+/* False when the site has had its lines of this second; *swallowed is what earlier seconds
+ * withheld. */
+static bool site_may_log(struct log_site *site, unsigned *swallowed)
+{
+    long long second = clock_mono_ms() / 1000;
+    long long last = atomic_load_explicit(&site->second, memory_order_relaxed);
+    *swallowed = 0;
+    if (last != second && atomic_compare_exchange_strong(&site->second, &last, second)) {
+        unsigned count = atomic_exchange(&site->count, 1);
+        *swallowed = count > LOG_BURST ? count - LOG_BURST : 0;
+        return true;
+    }
+    return atomic_fetch_add(&site->count, 1) < LOG_BURST;
+}
+
+void log_line(struct log_site *site, enum log_level level, const char *module,
+              const char *event, const char *fmt, ...)
+{
+    unsigned swallowed;
+    if (!site_may_log(site, &swallowed))
+        return;
+
+    int saved_errno = errno;
+    struct line line;
+    line.len = 0;
+    char now[CLOCK_RFC3339_BYTES];
+    clock_rfc3339(clock_wall_ms(), now);
+    put_str(&line, now);
+    put_str(&line, " ");
+    put_str(&line, level_names[level]);
+    put_str(&line, " ");
+    put_str(&line, module);
+    put_str(&line, " ");
+    put_str(&line, event);
+    va_list args;
+    va_start(args, fmt);
+    put_format(&line, fmt, args);
+    va_end(args);
+    while (line.len > 0 && line.text[line.len - 1] == ' ')
+        line.len--;
+    if (swallowed > 0) {
+        char more[32];
+        (void)snprintf(more, sizeof(more), " swallowed=%u", swallowed);
+        put_str(&line, more);
+    }
+    write_line(&line, 0);
+    errno = saved_errno;
+}
+
+void log_ready(const char *fmt, ...)
+{
+    if (atomic_flag_test_and_set(&is_ready_printed))
+        return;
+    struct line line;
+    line.len = 0;
+    put_str(&line, "ready ");
+    va_list args;
+    va_start(args, fmt);
+    put_format(&line, fmt, args);
+    va_end(args);
+    write_line(&line, READY_WAIT_MS);
+}
