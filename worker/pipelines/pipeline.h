@@ -2,7 +2,7 @@
  *
  * The session owns the run. Callbacks come on the loop, never from inside start or cancel;
  * after on_end, or cancel, none comes. Time limits, retries and flushing are the session's
- * business: a run only speaks its protocol. */
+ * business: a run only speaks its protocol. Cancelling from inside a callback is not allowed. */
 #pragma once
 
 #include "base/bytes.h"
@@ -25,6 +25,8 @@ struct pipeline_sink {
     void (*on_text)(struct bytes text,
                     void *arg); /* append; any split, also inside characters */
     void (*on_replace)(struct bytes text, void *arg); /* the whole text is now this */
+    /* Tokens counted by the other side, at most once before on_end; NULL when not wanted. */
+    void (*on_usage)(int64_t prompt_tokens, int64_t completion_tokens, void *arg);
     /* `detail` for log and dead letter, never the answer's text; retry_after_ms -1 when not
      * said. */
     void (*on_end)(enum pipeline_end end, const char *detail, int64_t retry_after_ms,
@@ -32,13 +34,23 @@ struct pipeline_sink {
     void *arg;
 };
 
+/* Shared by all runs of a process. `lingering` holds transfers whose answer is whole but whose
+ * connection is given a moment to end by itself, so that it can be used again. */
 struct pipeline_context {
     struct loop *loop;
     struct fetch_pool *fetch;
+    struct list lingering;
 };
 
+void pipeline_context_init(struct pipeline_context *c, struct loop *loop,
+                           struct fetch_pool *fetch);
+/* Cancels what lingers; before the pool is freed. */
+void pipeline_context_clear(struct pipeline_context *c);
+
 struct pipeline_ops {
-    struct pipeline_run *(*start)(const struct pipeline_context *context,
+    /* `config` and `message`, and what they point to, are read before start returns, not later.
+     */
+    struct pipeline_run *(*start)(struct pipeline_context *context,
                                   const struct config_pipeline *config,
                                   const struct message *message,
                                   const struct pipeline_sink *sink);

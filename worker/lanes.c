@@ -1,0 +1,101 @@
+#include "lanes.h"
+
+#include "base/error.h"
+
+struct lane {
+    struct map_node node;
+    struct list ready; /* in lanes.ready while the head waits for capacity */
+    struct list queue; /* of places, the head first */
+    char name[];
+};
+
+void lanes_init(struct lanes *l, size_t capacity, lanes_turn_fn *on_turn, void *arg)
+{
+    *l = (struct lanes){.capacity = capacity, .on_turn = on_turn, .arg = arg};
+    map_init(&l->by_name);
+    list_init(&l->ready);
+}
+
+void lanes_free(struct lanes *l)
+{
+    BRG_CHECK(l->by_name.count == 0);
+    map_free(&l->by_name);
+}
+
+void lane_place_init(struct lane_place *place)
+{
+    *place = (struct lane_place){0};
+    list_init(&place->node);
+}
+
+static struct lane *lane_get(struct lanes *l, struct bytes name)
+{
+    struct map_node *found = map_find(&l->by_name, name);
+    if (found)
+        return MAP_ENTRY(found, struct lane, node);
+    struct lane *lane = brg_calloc(1, sizeof(*lane) + name.len + 1);
+    memcpy(lane->name, name.ptr, name.len);
+    list_init(&lane->ready);
+    list_init(&lane->queue);
+    map_insert(&l->by_name, &lane->node, bytes_of(lane->name, name.len));
+    return lane;
+}
+
+/* Gives turns while there is capacity. A turn may enter and leave places: the loop here takes
+ * them up, the nested call returns at once, so that depth does not grow with the lane. */
+static void pump(struct lanes *l)
+{
+    if (l->is_pumping)
+        return;
+    l->is_pumping = true;
+    while (l->active < l->capacity && !list_is_empty(&l->ready)) {
+        struct lane *lane = LIST_ENTRY(list_pop_front(&l->ready), struct lane, ready);
+        struct lane_place *head = LIST_ENTRY(lane->queue.next, struct lane_place, node);
+        head->has_turn = true;
+        l->active++;
+        l->on_turn(head, l->arg);
+    }
+    l->is_pumping = false;
+}
+
+void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name)
+{
+    BRG_CHECK(place->lane == NULL);
+    struct lane *lane = lane_get(l, name);
+    bool is_head = list_is_empty(&lane->queue);
+    place->lane = lane;
+    list_push_back(&lane->queue, &place->node);
+    l->places++;
+    if (is_head)
+        list_push_back(&l->ready, &lane->ready);
+    pump(l);
+}
+
+void lanes_leave(struct lanes *l, struct lane_place *place)
+{
+    struct lane *lane = place->lane;
+    if (!lane)
+        return;
+    bool was_head = lane->queue.next == &place->node;
+    list_remove(&place->node);
+    place->lane = NULL;
+    l->places--;
+    if (place->has_turn) {
+        place->has_turn = false;
+        l->active--;
+    }
+    if (list_is_empty(&lane->queue)) {
+        list_remove(&lane->ready);
+        map_remove(&l->by_name, &lane->node);
+        free(lane);
+    } else if (was_head && list_is_empty(&lane->ready)) {
+        list_push_back(&l->ready, &lane->ready);
+    }
+    pump(l);
+}
+
+void lanes_set_capacity(struct lanes *l, size_t capacity)
+{
+    l->capacity = capacity;
+    pump(l);
+}

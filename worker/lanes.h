@@ -1,0 +1,46 @@
+/* Lanes: the units of order. Of each lane only the head may be begun; the next has its turn when
+ * the head leaves, at its visible end.
+ *
+ * At most `capacity` heads have their turn at once over all lanes; further lanes wait in the
+ * order in which they became ready, so that a lane with many questions delays no other. What
+ * waits is bounded by the consumer's windows. Lanes exist while something is in them. Loop
+ * thread only. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+
+struct lane;
+
+/* Part of what stands in a lane; owned by the caller. */
+struct lane_place {
+    struct list node;
+    struct lane *lane; /* NULL while in none */
+    bool has_turn;
+};
+
+typedef void lanes_turn_fn(struct lane_place *place, void *arg);
+
+struct lanes {
+    struct map by_name;
+    struct list ready; /* lanes whose head waits for capacity */
+    size_t capacity;
+    size_t active; /* heads that have their turn */
+    size_t places;
+    bool is_pumping;
+    lanes_turn_fn *on_turn;
+    void *arg;
+};
+
+void lanes_init(struct lanes *l, size_t capacity, lanes_turn_fn *on_turn, void *arg);
+void lanes_free(struct lanes *l); /* after everything has left */
+
+void lane_place_init(struct lane_place *place);
+
+/* At the end of the lane `name`. The turn may come before this returns. */
+void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name);
+/* From wherever it stands; safe when it is in no lane. The next one's turn may come before this
+ * returns. */
+void lanes_leave(struct lanes *l, struct lane_place *place);
+
+void lanes_set_capacity(struct lanes *l, size_t capacity);

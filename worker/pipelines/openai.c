@@ -1,0 +1,479 @@
+/* Chat completions as OpenAI speaks them and as the many servers that follow it do, over
+ * Server-Sent Events.
+ *
+ * What others send besides the plain form, and what is made of it: content null or absent
+ * (nothing); a chunk with usage only, choices [] or null (counted); reasoning_content or
+ * reasoning (wrapped into <think>…</think> before the content); {"error":…} after 200; one JSON
+ * document although a stream was asked; a stream without [DONE] (finish_reason ends it too);
+ * comments. Error texts of the other side are not passed on: some quote the key or the
+ * question; only words that are plain identifiers are. */
+#include "base/list.h"
+#include "json/json.h"
+#include "json/json_writer.h"
+#include "pipelines/pipeline.h"
+#include "sse.h"
+
+enum {
+    BODY_MAX_BYTES = 16 << 20,    /* of a whole answer with its framing */
+    DOCUMENT_MAX_BYTES = 4 << 20, /* an answer that came as one JSON document */
+    REQUEST_MAX_BYTES = 4 << 20,  /* a record is under 1 MB; escaping may grow it */
+    LINGER_MS = 1000,
+    WORD_MAX_CHARS = 48,
+    DETAIL_BYTES = 160,
+    HEADERS_MAX = 32,
+};
+
+enum body_form {
+    FORM_UNKNOWN,  /* nothing but white space yet */
+    FORM_EVENTS,   /* Server-Sent Events */
+    FORM_DOCUMENT, /* one JSON document, kept until it is whole */
+};
+
+struct pipeline_run {
+    struct pipeline_context *context;
+    struct pipeline_sink sink;
+    struct fetch *fetch; /* NULL once it has ended */
+    struct list node;    /* in the context's lingering list after the answer's end */
+    struct wheel_timer linger;
+    struct sse sse;
+    struct buf document;
+    enum body_form form;
+    int status;
+    int64_t retry_after_ms;
+    int64_t prompt_tokens, completion_tokens; /* -1: not said */
+    bool is_event_stream, is_json;            /* by Content-Type */
+    bool is_thinking;                         /* an open <think> */
+    bool has_text;
+    bool has_event;
+    bool is_finished; /* a finish_reason came */
+    bool is_filtered; /* and it was content_filter */
+    bool is_ended;    /* `end` and `detail` are settled */
+    enum pipeline_end end;
+    char detail[DETAIL_BYTES];
+};
+
+static void run_free(struct pipeline_run *run)
+{
+    list_remove(&run->node);
+    loop_timer_cancel(run->context->loop, &run->linger);
+    if (run->fetch)
+        fetch_cancel(run->fetch);
+    sse_free(&run->sse);
+    buf_free(&run->document);
+    free(run);
+}
+
+/* --- how it ends --- */
+
+static void settle_end(struct pipeline_run *run, enum pipeline_end end, const char *detail)
+{
+    if (run->is_ended)
+        return;
+    run->is_ended = true;
+    run->end = end != PIPELINE_DONE && run->has_text ? PIPELINE_INTERRUPTED : end;
+    snprintf(run->detail, sizeof(run->detail), "%s", detail);
+}
+
+static enum pipeline_end end_of_status(int64_t status)
+{
+    bool may_pass = status == 408 || status == 425 || status == 429 || status >= 500;
+    return may_pass ? PIPELINE_RETRY : PIPELINE_FAILED;
+}
+
+/* Appends " name=word" when the word is an identifier, so that nothing private slips out. */
+static void append_word(struct buf *out, const char *name, struct bytes word)
+{
+    if (word.len == 0 || word.len > WORD_MAX_CHARS)
+        return;
+    for (size_t i = 0; i < word.len; i++) {
+        unsigned char c = (unsigned char)word.ptr[i];
+        bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+        if (!is_plain)
+            return;
+    }
+    buf_printf(out, " %s=" BYTES_FMT, name, BYTES_ARG(word));
+}
+
+static void settle_error(struct pipeline_run *run, const struct json *error, int64_t status)
+{
+    struct buf text;
+    buf_init(&text, DETAIL_BYTES - 1);
+    const struct json *code = json_get(error, "code");
+    uint64_t number = 0;
+    if (json_int(code, 0) > 0)
+        number = (uint64_t)json_int(code, 0);
+    else if (!bytes_to_u64(json_string(code), &number))
+        number = 0;
+    if (status == 0 && number >= 400 && number < 600)
+        status = (int64_t)number;
+    buf_append_str(&text, run->status >= 300 ? "refused" : "error in the answer");
+    if (status > 0)
+        buf_printf(&text, " status=%lld", (long long)status);
+    append_word(&text, "code", json_string(code));
+    append_word(&text, "type", json_get_string(error, "type"));
+    buf_append_char(&text, '\0');
+    settle_end(run, status > 0 ? end_of_status(status) : PIPELINE_RETRY, text.ptr);
+    buf_free(&text);
+}
+
+static void on_linger_over(struct wheel_timer *timer, void *arg)
+{
+    (void)timer;
+    run_free(arg);
+}
+
+/* Tells the session, and lets a connection whose answer is whole end by itself: it can then be
+ * used again. */
+static void finish(struct pipeline_run *run)
+{
+    struct pipeline_sink sink = run->sink;
+    enum pipeline_end end = run->end;
+    int64_t retry_after_ms = run->retry_after_ms;
+    char detail[DETAIL_BYTES];
+    memcpy(detail, run->detail, sizeof(detail));
+    if (run->is_thinking)
+        sink.on_text(BYTES_LIT("</think>"), sink.arg);
+    if (run->prompt_tokens >= 0 && sink.on_usage)
+        sink.on_usage(run->prompt_tokens, run->completion_tokens, sink.arg);
+    if (run->fetch && end == PIPELINE_DONE) {
+        list_push_back(&run->context->lingering, &run->node);
+        loop_timer_set(run->context->loop, &run->linger, LINGER_MS);
+    } else {
+        run_free(run);
+    }
+    sink.on_end(end, detail, retry_after_ms, sink.arg);
+}
+
+void pipeline_context_init(struct pipeline_context *c, struct loop *loop,
+                           struct fetch_pool *fetch)
+{
+    c->loop = loop;
+    c->fetch = fetch;
+    list_init(&c->lingering);
+}
+
+void pipeline_context_clear(struct pipeline_context *c)
+{
+    while (!list_is_empty(&c->lingering))
+        run_free(LIST_ENTRY(c->lingering.next, struct pipeline_run, node));
+}
+
+/* --- what comes --- */
+
+static void give_text(struct pipeline_run *run, struct bytes text)
+{
+    if (text.len == 0)
+        return;
+    if (run->is_thinking) {
+        run->is_thinking = false;
+        run->sink.on_text(BYTES_LIT("</think>"), run->sink.arg);
+    }
+    run->has_text = true;
+    run->sink.on_text(text, run->sink.arg);
+}
+
+static void give_thought(struct pipeline_run *run, struct bytes text)
+{
+    if (text.len == 0)
+        return;
+    if (!run->is_thinking) {
+        run->is_thinking = true;
+        run->sink.on_text(BYTES_LIT("<think>"), run->sink.arg);
+    }
+    run->has_text = true;
+    run->sink.on_text(text, run->sink.arg);
+}
+
+/* `message` is a chunk's delta or a document's message: the same members. */
+static void take_message(struct pipeline_run *run, const struct json *message)
+{
+    struct bytes thought = json_get_string(message, "reasoning_content");
+    if (thought.len == 0)
+        thought = json_get_string(message, "reasoning");
+    give_thought(run, thought);
+    give_text(run, json_get_string(message, "content"));
+}
+
+static void take_object(struct pipeline_run *run, const struct json *object)
+{
+    const struct json *error = json_get(object, "error");
+    if (json_type(error) != JSON_NULL) {
+        settle_error(run, error, 0);
+        return;
+    }
+    const struct json *usage = json_get(object, "usage");
+    if (json_type(usage) == JSON_OBJECT) {
+        run->prompt_tokens = json_get_int(usage, "prompt_tokens", 0);
+        run->completion_tokens = json_get_int(usage, "completion_tokens", 0);
+    }
+    const struct json *choice = json_item(json_get(object, "choices"), 0);
+    const struct json *delta = json_get(choice, "delta");
+    take_message(run, delta ? delta : json_get(choice, "message"));
+    struct bytes reason = json_get_string(choice, "finish_reason");
+    if (reason.len > 0) {
+        run->is_finished = true;
+        run->is_filtered = bytes_eq_str(reason, "content_filter");
+    }
+}
+
+static void settle_done(struct pipeline_run *run)
+{
+    if (run->has_text)
+        settle_end(run, PIPELINE_DONE, "");
+    else if (run->is_filtered)
+        settle_end(run, PIPELINE_FAILED, "empty answer finish_reason=content_filter");
+    else
+        settle_end(run, PIPELINE_RETRY, "empty answer");
+}
+
+static void on_event(const struct sse_event *event, void *arg)
+{
+    struct pipeline_run *run = arg;
+    if (run->is_ended || event->data.len == 0)
+        return;
+    run->has_event = true;
+    if (bytes_eq_str(event->data, "[DONE]")) {
+        settle_done(run);
+        sse_stop(&run->sse);
+        return;
+    }
+    struct json *root = json_parse(event->data, JSON_PEER, NULL);
+    if (json_type(root) == JSON_OBJECT)
+        take_object(run, root);
+    else
+        settle_end(run, PIPELINE_FAILED, "junk in the stream");
+    json_free(root);
+    if (run->is_ended)
+        sse_stop(&run->sse);
+}
+
+static void settle_document(struct pipeline_run *run)
+{
+    struct json *root = json_parse(buf_bytes(&run->document), JSON_PEER, NULL);
+    if (run->document.overflowed) {
+        settle_end(run, PIPELINE_FAILED, "answer too large");
+    } else if (json_type(root) != JSON_OBJECT) {
+        settle_end(run, PIPELINE_FAILED, "answer is no JSON object");
+    } else {
+        take_object(run, root);
+        settle_done(run);
+    }
+    json_free(root);
+}
+
+static void settle_refusal(struct pipeline_run *run)
+{
+    struct json *root = json_parse(buf_bytes(&run->document), JSON_PEER, NULL);
+    settle_error(run, json_get(root, "error"), run->status);
+    json_free(root);
+}
+
+/* The whole body came; the stream said neither [DONE] nor error. */
+static void settle_whole(struct pipeline_run *run)
+{
+    if (run->form == FORM_EVENTS && sse_end(&run->sse) != BRG_OK)
+        settle_end(run, PIPELINE_FAILED, "event too long");
+    if (run->form == FORM_DOCUMENT)
+        settle_document(run);
+    if (run->is_finished)
+        settle_done(run);
+    if (!run->has_event && !run->is_event_stream)
+        settle_end(run, PIPELINE_FAILED, "answer is neither a stream nor JSON");
+    settle_end(run, PIPELINE_RETRY, "stream ended early");
+}
+
+/* Content-Type is asked first, the first byte second: gateways state the wrong one. */
+static void find_form(struct pipeline_run *run, struct bytes data)
+{
+    for (size_t i = 0; i < data.len && run->form == FORM_UNKNOWN; i++) {
+        char c = data.ptr[i];
+        if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
+            continue;
+        bool is_document = c == '{' || (run->is_json && c == '[');
+        run->form = is_document ? FORM_DOCUMENT : FORM_EVENTS;
+    }
+}
+
+static void on_head(const struct fetch_head *head, void *arg)
+{
+    struct pipeline_run *run = arg;
+    run->status = head->status;
+    run->retry_after_ms = head->retry_after_ms;
+    run->is_event_stream = bytes_eq_str(head->content_type, "text/event-stream");
+    run->is_json = bytes_eq_str(head->content_type, "application/json");
+}
+
+static void on_data(struct bytes data, void *arg)
+{
+    struct pipeline_run *run = arg;
+    if (run->is_ended)
+        return; /* it lingers */
+    if (run->status >= 300) {
+        buf_append(&run->document, data);
+        return;
+    }
+    find_form(run, data);
+    if (run->form == FORM_DOCUMENT)
+        buf_append(&run->document, data);
+    if (run->form == FORM_EVENTS && sse_feed(&run->sse, data) != BRG_OK)
+        settle_end(run, PIPELINE_FAILED, "event too long");
+    if (run->is_ended)
+        finish(run);
+}
+
+static void on_done(enum fetch_result result, const char *detail, void *arg)
+{
+    struct pipeline_run *run = arg;
+    run->fetch = NULL;
+    if (run->is_ended) {
+        run_free(run);
+        return;
+    }
+    if (run->status >= 300)
+        settle_refusal(run);
+    switch (result) {
+    case FETCH_OK:
+        settle_whole(run);
+        break;
+    case FETCH_CONNECT:
+    case FETCH_CUT:
+    case FETCH_TIMEOUT:
+        if (run->is_finished)
+            settle_done(run);
+        settle_end(run, PIPELINE_RETRY, detail ? detail : "connection broke");
+        break;
+    case FETCH_TOO_LARGE:
+        settle_end(run, PIPELINE_FAILED, "answer too large");
+        break;
+    case FETCH_BAD_REQUEST:
+        settle_end(run, PIPELINE_FAILED, "url or header cannot be used");
+        break;
+    }
+    finish(run);
+}
+
+/* --- the request --- */
+
+static void write_extra_member(struct bytes key, const struct json *value, void *arg)
+{
+    struct buf *body = arg;
+    if (bytes_eq_str(key, "messages"))
+        return;
+    buf_append_str(body, ",\"");
+    json_escape(body, key);
+    buf_append_str(body, "\":");
+    json_write_value(body, value);
+}
+
+static void write_message(struct json_writer *w, const char *role, struct bytes content)
+{
+    json_open(w, NULL, '{');
+    json_str(w, "role", bytes_of_str(role));
+    json_str(w, "content", content);
+    json_close(w, '}');
+}
+
+/* Members of `extra` replace ours of the same name, but the messages. */
+static void write_body(struct buf *body, const struct config_pipeline *config,
+                       const struct message *message)
+{
+    struct json *extra =
+        config->extra ? json_parse(bytes_of_str(config->extra), JSON_CONFIG, NULL) : NULL;
+    struct json_writer w;
+    json_begin(&w, body);
+    json_open(&w, NULL, '{');
+    json_open(&w, "messages", '[');
+    if (config->system && config->system[0] != '\0')
+        write_message(&w, "system", bytes_of_str(config->system));
+    write_message(&w, "user", message->text);
+    json_close(&w, ']');
+    if (!json_get(extra, "model"))
+        json_str(&w, "model", bytes_of_str(config->model));
+    if (!json_get(extra, "stream"))
+        json_boolean(&w, "stream", true);
+    if (extra)
+        json_each(extra, write_extra_member, body);
+    json_close(&w, '}');
+    json_free(extra);
+}
+
+/* The lines of the request's head; `auth` and `trace` need to live until the start. */
+static void collect_headers(const char *headers[HEADERS_MAX + 1],
+                            const struct config_pipeline *config, const struct buf *auth,
+                            const struct buf *trace)
+{
+    size_t count = 0;
+    headers[count++] = "Content-Type: application/json";
+    headers[count++] = "Accept: text/event-stream, application/json";
+    if (auth->len > 0)
+        headers[count++] = auth->ptr;
+    if (trace->len > 0)
+        headers[count++] = trace->ptr;
+    for (char **h = config->headers; h && *h && count < HEADERS_MAX; h++)
+        headers[count++] = *h;
+    headers[count] = NULL;
+}
+
+static void send_request(struct pipeline_run *run, const struct config_pipeline *config,
+                         const struct message *message)
+{
+    static const struct fetch_callbacks callbacks = {on_head, on_data, on_done};
+    const char *headers[HEADERS_MAX + 1];
+    struct buf url, auth, trace, body;
+    buf_init(&url, 8192);
+    buf_init(&auth, 16384);
+    buf_init(&trace, 256);
+    buf_init(&body, REQUEST_MAX_BYTES);
+
+    size_t url_len = strlen(config->url);
+    while (url_len > 0 && config->url[url_len - 1] == '/')
+        url_len--;
+    buf_append(&url, bytes_of(config->url, url_len));
+    buf_append(&url, BYTES_LIT("/chat/completions\0"));
+    if (config->api_key && config->api_key[0] != '\0') {
+        buf_append_str(&auth, "Authorization: Bearer ");
+        buf_append(&auth, bytes_of(config->api_key, strlen(config->api_key) + 1));
+    }
+    if (message->traceparent.len == TRACEPARENT_CHARS) {
+        buf_append_str(&trace, "traceparent: ");
+        buf_append(&trace, message->traceparent);
+        buf_append_char(&trace, '\0');
+    }
+    collect_headers(headers, config, &auth, &trace);
+    write_body(&body, config, message);
+
+    struct fetch_request request = {
+        .url = url.overflowed ? "" : url.ptr,
+        .headers = headers,
+        .body = buf_bytes(&body),
+        .connect_timeout_ms = config->connect_timeout_ms,
+        .total_timeout_ms = config->total_timeout_ms,
+        .max_body_bytes = BODY_MAX_BYTES,
+    };
+    run->fetch = fetch_start(run->context->fetch, &request, &callbacks, run);
+    buf_free(&url);
+    buf_free(&auth);
+    buf_free(&trace);
+    buf_free(&body);
+}
+
+static struct pipeline_run *openai_start(struct pipeline_context *context,
+                                         const struct config_pipeline *config,
+                                         const struct message *message,
+                                         const struct pipeline_sink *sink)
+{
+    struct pipeline_run *run = BRG_NEW(struct pipeline_run);
+    run->context = context;
+    run->sink = *sink;
+    run->retry_after_ms = -1;
+    run->prompt_tokens = -1;
+    list_init(&run->node);
+    wheel_timer_init(&run->linger, on_linger_over, run);
+    sse_init(&run->sse, on_event, run);
+    buf_init(&run->document, DOCUMENT_MAX_BYTES);
+    send_request(run, config, message);
+    return run;
+}
+
+const struct pipeline_ops pipeline_openai = {.start = openai_start, .cancel = run_free};
