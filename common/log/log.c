@@ -15,12 +15,14 @@ enum {
     TEXT_BYTES = 2048,
     /* A pipe that is writable takes PIPE_BUF bytes at once: a longer line could block. */
     LINE_BYTES = PIPE_BUF,
+    TAIL_BYTES = 48, /* kept for "...", the count of swallowed lines and the newline */
     READY_WAIT_MS = 1000,
 };
 
 struct line {
     char text[LINE_BYTES];
     size_t len;
+    bool is_cut;
 };
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -60,9 +62,13 @@ unsigned long long log_dropped(void)
 
 /* stderr may be shared with other processes, so it is not made non-blocking: that would be a
  * property of their descriptor too. */
-static void write_line(struct line *line, int wait_ms)
+static void write_line(struct line *line, unsigned swallowed, int wait_ms)
 {
-    line->text[line->len++] = '\n';
+    char more[32] = "";
+    if (swallowed > 0)
+        (void)snprintf(more, sizeof(more), " swallowed=%u", swallowed);
+    line->len += (size_t)snprintf(line->text + line->len, sizeof(line->text) - line->len,
+                                  "%s%s\n", line->is_cut ? "..." : "", more);
     struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
     bool is_written = false;
     pthread_mutex_lock(&stderr_lock);
@@ -73,11 +79,13 @@ static void write_line(struct line *line, int wait_ms)
         atomic_fetch_add_explicit(&dropped, 1, memory_order_relaxed);
 }
 
+/* Adds all of `data` or ends the line: a value that lost bytes in its middle would mislead. */
 static void put_bytes(struct line *line, const char *data, size_t len)
 {
-    /* One byte stays free for the newline. */
-    if (len > sizeof(line->text) - 1 - line->len)
+    if (line->is_cut || len > sizeof(line->text) - TAIL_BYTES - line->len) {
+        line->is_cut = true;
         return;
+    }
     memcpy(line->text + line->len, data, len);
     line->len += len;
 }
@@ -107,22 +115,29 @@ static void put_escaped(struct line *line, unsigned char c)
     }
 }
 
-/* Values may come from a peer: nothing in them may end the line or speak to a terminal. The
- * C1 controls U+0080..U+009F are C2 80..9F in UTF-8. */
+/* The C1 controls U+0080..U+009F, which terminals obey too, are C2 80..9F in UTF-8. */
+static bool is_control(const unsigned char *at, size_t len)
+{
+    if (len == 1)
+        return at[0] < 0x20 || at[0] == 0x7F;
+    return len == 2 && at[0] == 0xC2 && at[1] < 0xA0;
+}
+
+/* Values may come from a peer: nothing in them may end the line or speak to a terminal. */
 static void put_text(struct line *line, struct bytes text)
 {
     bool is_utf8 = utf8_is_valid(text);
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        bool is_c1 = c == 0xC2 && i + 1 < text.len && (unsigned char)text.ptr[i + 1] < 0xA0;
-        if (is_c1 && is_utf8) {
-            put_escaped(line, c);
-            put_escaped(line, (unsigned char)text.ptr[++i]);
-        } else if (c < 0x20 || c == 0x7F || (c >= 0x80 && !is_utf8)) {
-            put_escaped(line, c);
-        } else {
-            put_bytes(line, text.ptr + i, 1);
+    for (size_t i = 0, len = 0; i < text.len; i += len) {
+        const unsigned char *at = (const unsigned char *)text.ptr + i;
+        len = 1;
+        while (is_utf8 && i + len < text.len && (at[len] & 0xC0) == 0x80)
+            len++;
+        if (!is_control(at, len) && (is_utf8 || at[0] < 0x80)) {
+            put_bytes(line, text.ptr + i, len);
+            continue;
         }
+        for (size_t k = 0; k < len; k++)
+            put_escaped(line, at[k]);
     }
 }
 
@@ -139,7 +154,7 @@ static void put_format(struct line *line, const char *fmt, va_list args)
         return;
     }
     put_text(line, bytes_of(text, utf8_complete(bytes_of(text, sizeof(text) - 1))));
-    put_str(line, "...");
+    line->is_cut = true;
 }
 
 /* False when the site has had its lines of this second; *swallowed is what earlier seconds
@@ -167,6 +182,7 @@ void log_line(struct log_site *site, enum log_level level, const char *module,
     int saved_errno = errno;
     struct line line;
     line.len = 0;
+    line.is_cut = false;
     char now[CLOCK_RFC3339_BYTES];
     clock_rfc3339(clock_wall_ms(), now);
     put_str(&line, now);
@@ -182,12 +198,7 @@ void log_line(struct log_site *site, enum log_level level, const char *module,
     va_end(args);
     while (line.len > 0 && line.text[line.len - 1] == ' ')
         line.len--;
-    if (swallowed > 0) {
-        char more[32];
-        (void)snprintf(more, sizeof(more), " swallowed=%u", swallowed);
-        put_str(&line, more);
-    }
-    write_line(&line, 0);
+    write_line(&line, swallowed, 0);
     errno = saved_errno;
 }
 
@@ -197,10 +208,11 @@ void log_ready(const char *fmt, ...)
         return;
     struct line line;
     line.len = 0;
+    line.is_cut = false;
     put_str(&line, "ready ");
     va_list args;
     va_start(args, fmt);
     put_format(&line, fmt, args);
     va_end(args);
-    write_line(&line, READY_WAIT_MS);
+    write_line(&line, 0, READY_WAIT_MS);
 }
