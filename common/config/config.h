@@ -20,6 +20,8 @@ struct config_bot {
     char *pipeline; /* name; checked to exist */
     size_t pipeline_index;
     struct wecom_keys wecom;
+    char *aibotid;        /* "" not said */
+    char **mention_names; /* NULL-terminated, or NULL */
     /* texts shown to users */
     char *welcome; /* "" none */
     char *placeholder, *busy_text, *lost_text, *notice_text, *apology_text;
@@ -79,6 +81,7 @@ struct config {
     } log;
     struct config_bot *bots;
     size_t bot_count;
+    const struct config_bot **bots_by_name; /* sorted, for config_bot() */
     struct config_pipeline *pipelines;
     size_t pipeline_count;
 };

@@ -1,0 +1,266 @@
+#include "config/config_keys.h"
+
+#define SECTION(field) offsetof(struct config, field)
+#define BOT(field) offsetof(struct config_bot, field)
+#define PIPELINE(field) offsetof(struct config_pipeline, field)
+
+#define TEXT(name_, type_, offset_, default_, flags_, help_)                      \
+    {                                                                             \
+        .name = (name_), .type = (type_), .flags = (flags_), .offset = (offset_), \
+        .text = (default_), .help = (help_)                                       \
+    }
+#define NUMBER(name_, type_, offset_, default_, min_, max_, help_)                   \
+    {                                                                                \
+        .name = (name_), .type = (type_), .offset = (offset_), .number = (default_), \
+        .min = (min_), .max = (max_), .help = (help_)                                \
+    }
+#define ROTATED(name_, type_, offset_, count_offset_, help_)                          \
+    {                                                                                 \
+        .name = (name_), .type = (type_), .flags = KEY_REQUIRED, .offset = (offset_), \
+        .count_offset = (count_offset_), .help = (help_)                              \
+    }
+#define CHOICE(name_, type_, offset_, default_, choices_, flags_, help_)          \
+    {                                                                             \
+        .name = (name_), .type = (type_), .flags = (flags_), .offset = (offset_), \
+        .text = (default_), .choices = (choices_), .help = (help_)                \
+    }
+#define KEYS(list) .keys = (list), .key_count = sizeof(list) / sizeof((list)[0])
+
+enum { KIB = 1024, MIB = 1024 * KIB, MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
+
+static const struct config_key ingress_keys[] = {
+    TEXT("listen", KEY_LISTEN, SECTION(ingress.listen), "127.0.0.1:8080", 0,
+         "Address of the callbacks, `HOST:PORT` or `[IPv6]:PORT`; port 0 takes a free one."),
+    TEXT("admin", KEY_LISTEN, SECTION(ingress.admin), "127.0.0.1:9080", 0,
+         "Address of `/livez`, `/readyz` and `/metrics`; not for the public."),
+    NUMBER("share_port", KEY_BOOL, SECTION(ingress.share_port), 0, 0, 1,
+           "Several ingress processes of one host listen on the same port (SO_REUSEPORT)."),
+    NUMBER("max_body_bytes", KEY_INT, SECTION(ingress.max_body_bytes), 256 * KIB, KIB,
+           640 * KIB, "Larger callbacks are refused with 413."),
+    NUMBER("max_connections", KEY_INT, SECTION(ingress.max_connections), 10000, 1, 1000000,
+           "Connections open at once."),
+    NUMBER("idle_timeout_ms", KEY_MS, SECTION(ingress.idle_timeout_ms), 30000, 1000, HOUR_MS,
+           "A connection on which nothing moves is closed; counted in whole seconds."),
+    NUMBER("publish_budget_ms", KEY_MS, SECTION(ingress.publish_budget_ms), 3000, 100, 4000,
+           "Longest wait for Kafka's acknowledgement; past it the user gets `busy_text`."),
+    NUMBER("store_gate_ms", KEY_MS, SECTION(ingress.store_gate_ms), 50, 0, 1000,
+           "Longest a new message waits for the store before it goes to Kafka."),
+    NUMBER("poll_hold_ms", KEY_MS, SECTION(ingress.poll_hold_ms), 2000, 0, 4000,
+           "Longest a poll waits for a store that is away."),
+    NUMBER("unknown_ms", KEY_MS, SECTION(ingress.unknown_ms), 60000, 1000, 340000,
+           "How long an unknown stream shows the placeholder before `lost_text`."),
+    NUMBER("memory_entries", KEY_INT, SECTION(ingress.memory_entries), 20000, 16, 10000000,
+           "Streams remembered to answer polls while the store is away."),
+    NUMBER("memory_bytes", KEY_INT, SECTION(ingress.memory_bytes), 32 * MIB, 64 * KIB,
+           INT64_C(16384) * MIB, "Bytes of their texts."),
+    NUMBER("queue_messages", KEY_INT, SECTION(ingress.queue_messages), 20000, 1, 10000000,
+           "Records waiting for Kafka; a full queue answers `busy_text`."),
+    NUMBER("queue_kbytes", KEY_INT, SECTION(ingress.queue_kbytes), 65536, 1024, 2097151,
+           "The same in KiB."),
+};
+
+static const struct config_key worker_keys[] = {
+    TEXT("admin", KEY_LISTEN, SECTION(worker.admin), "127.0.0.1:9081", 0,
+         "Address of `/livez`, `/readyz` and `/metrics`; not for the public."),
+    TEXT("slot", KEY_TEXT, SECTION(worker.slot), "", 0,
+         "Static membership in the consumer group. Only where the supervisor gives every "
+         "process a stable name of its own; two workers with one name fence each other."),
+    TEXT("group", KEY_TEXT, SECTION(worker.group), "", 0,
+         "Consumer group; empty: `{topic_prefix}.worker`."),
+    NUMBER("lease_ms", KEY_MS, SECTION(worker.lease_ms), 10000, 1000, 60000,
+           "How long a stream stays with a worker that is not heard of any more."),
+    NUMBER("drain_ms", KEY_MS, SECTION(worker.drain_ms), 30000, 0, HOUR_MS,
+           "How long running answers may go on after SIGTERM; then another worker has them."),
+    NUMBER("window_records", KEY_INT, SECTION(worker.window_records), 16384, 16, 1048576,
+           "Records in hand per partition."),
+    NUMBER("window_bytes", KEY_INT, SECTION(worker.window_bytes), 32 * MIB, MIB,
+           INT64_C(16384) * MIB, "Their bytes per partition."),
+    NUMBER("total_bytes", KEY_INT, SECTION(worker.total_bytes), 256 * MIB, MIB,
+           INT64_C(65536) * MIB, "Their bytes in the whole process."),
+    NUMBER("flush_ms", KEY_MS, SECTION(worker.flush_ms), 250, 50, 10000,
+           "Shortest time between two writes of a growing text."),
+    NUMBER("flush_large_ms", KEY_MS, SECTION(worker.flush_large_ms), 1000, 50, 60000,
+           "The same for a text of `flush_large_bytes` and more."),
+    NUMBER("flush_large_bytes", KEY_INT, SECTION(worker.flush_large_bytes), 8192, 0, MIB,
+           "See `flush_large_ms`."),
+    NUMBER("max_sessions", KEY_INT, SECTION(worker.max_sessions), 10000, 1, 1000000,
+           "Answers running at once."),
+};
+
+static const struct config_key kafka_keys[] = {
+    {.name = "bootstrap.servers",
+     .type = KEY_SETTING,
+     .flags = KEY_REQUIRED,
+     .help = "Brokers to begin with, `host:port,host:port`."},
+    TEXT("topic_prefix", KEY_NAME, SECTION(kafka.topic_prefix), "botbridge", 0,
+         "`x` gives the topics `x.requests`, `x.late`, `x.events`, `x.dlq`, `x.fragments`."),
+    NUMBER("allow_unsafe_durability", KEY_BOOL, SECTION(kafka.allow_unsafe_durability), 0, 0, 1,
+           "Accept replication below 3 and min.insync.replicas below 2 (tests, one broker)."),
+};
+
+static const struct config_key store_keys[] = {
+    TEXT("url", KEY_STORE_URL, SECTION(store.url), NULL, KEY_REQUIRED,
+         "`redis://[user:password@]host[:port][/db]`; Redis 6 or later, Valkey, Kvrocks, "
+         "Dragonfly. TLS (`rediss://`) is not supported."),
+    NUMBER("connect_timeout_ms", KEY_MS, SECTION(store.connect_timeout_ms), 2000, 50, 60000,
+           "Longest wait for a connection."),
+    NUMBER("command_timeout_ms", KEY_MS, SECTION(store.command_timeout_ms), 1000, 50, 60000,
+           "Longest wait for a reply; past it the connection is made anew."),
+    NUMBER("max_outstanding", KEY_INT, SECTION(store.max_outstanding), 20000, 16, 10000000,
+           "Operations waiting for a reply; above it they fail at once."),
+    NUMBER("stream_ttl_ms", KEY_MS, SECTION(store.stream_ttl_ms), 2 * HOUR_MS, 10 * MINUTE_MS,
+           24 * HOUR_MS, "How long the record of a stream is kept."),
+};
+
+static const struct config_choice log_levels[] = {
+    {"debug", 0}, {"info", 1}, {"warn", 2}, {"error", 3}, {NULL, 0}};
+
+static const struct config_key log_keys[] = {
+    CHOICE("level", KEY_WORD, SECTION(log.level), "info", log_levels, 0,
+           "Least level that is written."),
+};
+
+static const struct config_choice platforms[] = {
+    {"wecom", PLATFORM_WECOM}, {"bosshi", PLATFORM_BOSSHI}, {NULL, 0}};
+
+static const struct config_key bot_keys[] = {
+    TEXT("name", KEY_NAME, BOT(name), NULL, KEY_REQUIRED,
+         "Unique; the callback's path is `/{platform}/{name}`. 1 to 64 of letters, digits, "
+         "`-`, `_`, `.`."),
+    CHOICE("platform", KEY_KIND, BOT(platform), NULL, platforms, KEY_REQUIRED,
+           "Where the bot lives."),
+    TEXT("pipeline", KEY_NAME, BOT(pipeline), NULL, KEY_REQUIRED,
+         "Name of the pipeline that answers."),
+    TEXT("apology_text", KEY_TEXT, BOT(apology_text), "抱歉,回答时出现问题,请稍后再试。",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer whose pipeline has failed."),
+};
+
+static const struct config_key wecom_keys[] = {
+    ROTATED("token", KEY_SECRETS, BOT(wecom.tokens), BOT(wecom.token_count),
+            "Token of the callback's configuration page."),
+    ROTATED("aes_key", KEY_AES_KEYS, BOT(wecom.aes_keys), BOT(wecom.aes_key_count),
+            "EncodingAESKey of the same page, 43 characters."),
+    TEXT("receive_id", KEY_TEXT, BOT(wecom.receive_id), "", 0,
+         "Empty for a bot made inside the enterprise."),
+    TEXT("aibotid", KEY_TEXT, BOT(aibotid), "", 0,
+         "The platform's id of the bot. Not used yet by this version."),
+    {.name = "mention_names",
+     .type = KEY_STRINGS,
+     .offset = BOT(mention_names),
+     .help = "Names by which the bot is mentioned in groups. Not used yet by this version."},
+    TEXT("welcome", KEY_TEXT, BOT(welcome), "", KEY_SHOWN,
+         "Greeting when a user opens the chat; empty: none. Not used yet by this version."),
+    TEXT("placeholder", KEY_TEXT, BOT(placeholder), "正在思考,请稍候…",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Shown until the answer begins."),
+    TEXT("busy_text", KEY_TEXT, BOT(busy_text), "当前咨询较多,暂时无法回答,请稍后再试。",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Shown when the question could not be accepted in time."),
+    TEXT("lost_text", KEY_TEXT, BOT(lost_text), "抱歉,这条回答已失效,请重新提问。",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble of which nothing is known any more."),
+    TEXT("notice_text", KEY_TEXT, BOT(notice_text),
+         "回答时间已到上限,内容可能不完整,请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
+         "Added to an answer that was cut off by its deadline."),
+    NUMBER("stream_deadline_ms", KEY_MS, BOT(stream_deadline_ms), 340000, 1000, 360000,
+           "When a bubble is ended at the latest, from the callback on; the platform's own "
+           "limit is 360000."),
+    NUMBER("handover_margin_ms", KEY_MS, BOT(handover_margin_ms), 20000, 0, 359000,
+           "How much earlier the worker ends it; less than `stream_deadline_ms`."),
+};
+
+static const struct config_choice pipeline_types[] = {{"openai", PIPELINE_OPENAI},
+                                                      {"echo", PIPELINE_ECHO},
+                                                      {"dify", -1},
+                                                      {"http", -1},
+                                                      {"exec", -1},
+                                                      {"kafka", -1},
+                                                      {NULL, 0}};
+
+static const struct config_key pipeline_keys[] = {
+    CHOICE("type", KEY_KIND, PIPELINE(type), NULL, pipeline_types, KEY_REQUIRED,
+           "What the pipeline speaks."),
+    NUMBER("connect_timeout_ms", KEY_MS, PIPELINE(connect_timeout_ms), 5000, 50, 60000,
+           "Longest wait for a connection."),
+    NUMBER("first_text_timeout_ms", KEY_MS, PIPELINE(first_text_timeout_ms), 120000, 50,
+           HOUR_MS, "Longest silence before the first text."),
+    NUMBER("gap_timeout_ms", KEY_MS, PIPELINE(gap_timeout_ms), 60000, 50, HOUR_MS,
+           "Longest silence between two pieces of text."),
+    NUMBER("total_timeout_ms", KEY_MS, PIPELINE(total_timeout_ms), 10 * MINUTE_MS, 50, HOUR_MS,
+           "Longest run; the bot's own deadline may be earlier."),
+    NUMBER("attempts", KEY_INT, PIPELINE(attempts), 3, 1, 10,
+           "Tries before the apology; only what has shown no text yet is tried again."),
+    NUMBER("concurrency", KEY_INT, PIPELINE(concurrency), 1000, 1, 100000,
+           "Answers of this pipeline running at once in one worker."),
+};
+
+static const struct config_key openai_keys[] = {
+    TEXT("url", KEY_HTTP_URL, PIPELINE(url), NULL, KEY_REQUIRED,
+         "Base address up to `/v1`; `/chat/completions` is added."),
+    TEXT("model", KEY_TEXT, PIPELINE(model), NULL, KEY_REQUIRED | KEY_NOT_EMPTY,
+         "Name of the model."),
+    TEXT("api_key", KEY_SECRET, PIPELINE(api_key), "", 0,
+         "Sent as `Authorization: Bearer …`; empty: none."),
+    TEXT("system", KEY_TEXT, PIPELINE(system), "", 0, "System message; empty: none."),
+    {.name = "extra",
+     .type = KEY_OBJECT,
+     .offset = PIPELINE(extra),
+     .help = "Object merged into the request's body (`temperature`, `max_tokens`, …)."},
+    {.name = "headers",
+     .type = KEY_HEADERS,
+     .offset = PIPELINE(headers),
+     .help = "Further request headers, name to value; values are treated as secrets."},
+};
+
+static const struct config_key echo_keys[] = {
+    NUMBER("rate", KEY_INT, PIPELINE(rate), 50, 1, 1000000, "Code points per second."),
+};
+
+const struct config_group config_groups[] = {
+    {.kind = GROUP_SECTION,
+     .section = "ingress",
+     .help = "The program that the platforms call.",
+     KEYS(ingress_keys)},
+    {.kind = GROUP_SECTION,
+     .section = "worker",
+     .help = "The program that runs pipelines.",
+     .later = (const char *const[]){"spool_dir", "spool_bytes", NULL},
+     KEYS(worker_keys)},
+    {.kind = GROUP_SECTION,
+     .section = "kafka",
+     .is_open = true,
+     .help = "Every other name is a librdkafka property and is passed on (strings, numbers or "
+             "booleans): `security.protocol`, `sasl.username`, `linger.ms`, …",
+     KEYS(kafka_keys)},
+    {.kind = GROUP_SECTION,
+     .section = "store",
+     .help = "Where the texts are that polls read.",
+     KEYS(store_keys)},
+    {.kind = GROUP_SECTION, .section = "log", .help = "Lines on stderr.", KEYS(log_keys)},
+    {.kind = GROUP_BOT,
+     .section = "bots",
+     .help = "A list, one object per bot. Keys of every platform:",
+     KEYS(bot_keys)},
+    {.kind = GROUP_BOT,
+     .section = "bots",
+     .variant = "wecom",
+     .help = "Further keys of a WeCom bot (callback mode). `token` and `aes_key` take a string "
+             "or `[current, previous]` while they are being changed.",
+     KEYS(wecom_keys)},
+    {.kind = GROUP_PIPELINE,
+     .section = "pipelines",
+     .later = (const char *const[]){"fallback", NULL},
+     .help = "An object, name to pipeline. Keys of every type:",
+     KEYS(pipeline_keys)},
+    {.kind = GROUP_PIPELINE,
+     .section = "pipelines",
+     .variant = "openai",
+     .later = (const char *const[]){"history_turns", NULL},
+     .help = "Any endpoint that speaks OpenAI's chat completions with streaming.",
+     KEYS(openai_keys)},
+    {.kind = GROUP_PIPELINE,
+     .section = "pipelines",
+     .variant = "echo",
+     .help = "Repeats the question at a set rate: for tests and first steps.",
+     KEYS(echo_keys)},
+};
+const size_t config_group_count = sizeof config_groups / sizeof config_groups[0];
+
+const char *const config_later_sections[] = {"media", "response_url", NULL};
