@@ -3,7 +3,10 @@
  *
  * A ring bitmap of `window` offsets from `base` (the next offset to commit). Offsets never
  * received (compaction, transaction markers) count as done once a later one was received.
- * Owner: the consumer thread. O(1) amortised per record. */
+ * Owner: the consumer thread. O(1) amortised per record.
+ *
+ * Invariants: base <= head <= base + window; bits outside [base, head) are clear; with nothing
+ * in flight base == head. */
 #pragma once
 
 #include "base/error.h"
@@ -15,6 +18,7 @@ struct offsets {
     int64_t base; /* first incomplete offset = next to commit */
     int64_t head; /* highest received + 1 */
     uint32_t window;
+    uint32_t in_flight;
     uint64_t *received;
     uint64_t *done;
 };
@@ -25,10 +29,11 @@ void offsets_free(struct offsets *o);
 
 /* Room for one more record? When not, its partition is not read. */
 bool offsets_has_room(const struct offsets *o);
-/* Records arrive in ascending order. False when `offset` is below base or already received
- * (read again after a seek): ignore the record. A gap wider than the window needs an empty
- * window first: BRG_CHECKed by offsets_fits. */
+/* May this offset be received now? Behind a gap it may lie beyond the window although there is
+ * room; with nothing in flight any later offset fits. */
 bool offsets_fits(const struct offsets *o, int64_t offset);
+/* Records arrive in ascending order; the offset must fit. False when it is below head (already
+ * received or passed): ignore the record. */
 bool offsets_receive(struct offsets *o, int64_t offset);
 /* False when it was not in flight (already complete, or of another life). */
 bool offsets_complete(struct offsets *o, int64_t offset);

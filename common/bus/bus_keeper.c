@@ -1,0 +1,156 @@
+#include "bus/bus_keeper.h"
+
+#include "base/clock.h"
+
+#include <time.h>
+
+enum {
+    LOOK_MS = 900, /* under a second, so that an end is not waited for longer */
+    RETRY_FIRST_MS = 50,
+    RETRY_MAX_MS = 1000,
+    AGAIN_MS = 30000,
+    TOPICS_MAX = 16,
+};
+
+struct bus_keeper {
+    rd_kafka_t *rk;
+    char *topics[TOPICS_MAX]; /* ends with NULL */
+    bool allow_unsafe_durability;
+    rd_kafka_topic_t *handles[TOPICS_MAX]; /* makes the topics "locally known" to rk */
+    pthread_t thread;
+
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    struct loop_wake *wake; /* NULL once ended */
+    bool is_ending;
+    bool is_left; /* nobody joins the thread: it frees the keeper */
+    bool is_gone; /* the instance is destroyed */
+    struct bus_keeper_report report;
+};
+
+static struct timespec deadline_after(int64_t ms)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(ms / 1000);
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+static void publish(struct bus_keeper *k, const struct bus_keeper_report *report)
+{
+    pthread_mutex_lock(&k->lock);
+    bool is_new = report->verdict != k->report.verdict || strcmp(report->why, k->report.why);
+    k->report = *report;
+    if (is_new && k->wake)
+        loop_wake_send(k->wake);
+    pthread_mutex_unlock(&k->lock);
+}
+
+/* False when the keeper is to end. */
+static bool pause_for(struct bus_keeper *k, int64_t ms)
+{
+    struct timespec at = deadline_after(ms);
+    pthread_mutex_lock(&k->lock);
+    while (!k->is_ending)
+        if (pthread_cond_timedwait(&k->changed, &k->lock, &at) != 0)
+            break;
+    bool go_on = !k->is_ending;
+    pthread_mutex_unlock(&k->lock);
+    return go_on;
+}
+
+static void keeper_free(struct bus_keeper *k)
+{
+    pthread_cond_destroy(&k->changed);
+    pthread_mutex_destroy(&k->lock);
+    for (size_t i = 0; i < TOPICS_MAX; i++)
+        free(k->topics[i]);
+    free(k);
+}
+
+static void destroy_instance(struct bus_keeper *k)
+{
+    for (size_t i = 0; i < TOPICS_MAX && k->handles[i]; i++)
+        rd_kafka_topic_destroy(k->handles[i]);
+    rd_kafka_destroy(k->rk);
+    pthread_mutex_lock(&k->lock);
+    k->is_gone = true;
+    pthread_cond_broadcast(&k->changed);
+    bool is_left = k->is_left;
+    pthread_mutex_unlock(&k->lock);
+    if (is_left)
+        keeper_free(k);
+}
+
+static void *run(void *arg)
+{
+    struct bus_keeper *k = arg;
+    int64_t retry_ms = RETRY_FIRST_MS;
+    int64_t wait_ms = 0;
+    while (pause_for(k, wait_ms)) {
+        struct bus_keeper_report report;
+        bus_durability_look(k->rk, (const char *const *)k->topics, k->allow_unsafe_durability,
+                            LOOK_MS, &report);
+        publish(k, &report);
+        wait_ms = report.verdict == BUS_KEEPER_FINE ? AGAIN_MS : retry_ms;
+        retry_ms = retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
+    }
+    destroy_instance(k);
+    return NULL;
+}
+
+struct bus_keeper *bus_keeper_start(rd_kafka_t *rk, const struct bus_keeper_options *options)
+{
+    struct bus_keeper *k = BRG_NEW(struct bus_keeper);
+    k->rk = rk;
+    k->allow_unsafe_durability = options->allow_unsafe_durability;
+    k->wake = options->wake;
+    snprintf(k->report.why, sizeof k->report.why, "Kafka has not answered yet");
+    for (size_t i = 0; options->topics[i]; i++) {
+        BRG_CHECK(i + 1 < TOPICS_MAX);
+        k->topics[i] = brg_strdup(options->topics[i]);
+        k->handles[i] = rd_kafka_topic_new(rk, k->topics[i], NULL);
+    }
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&k->lock, NULL);
+    bus_thread_start(&k->thread, run, k);
+    return k;
+}
+
+void bus_keeper_read(struct bus_keeper *k, struct bus_keeper_report *report)
+{
+    pthread_mutex_lock(&k->lock);
+    *report = k->report;
+    pthread_mutex_unlock(&k->lock);
+}
+
+void bus_keeper_end(struct bus_keeper *k, int64_t wait_ms)
+{
+    struct timespec at = deadline_after(wait_ms);
+    pthread_t thread = k->thread;
+    pthread_mutex_lock(&k->lock);
+    k->wake = NULL;
+    k->is_ending = true;
+    pthread_cond_broadcast(&k->changed);
+    while (!k->is_gone)
+        if (pthread_cond_timedwait(&k->changed, &k->lock, &at) != 0)
+            break;
+    bool is_gone = k->is_gone;
+    k->is_left = !is_gone;
+    pthread_mutex_unlock(&k->lock);
+    if (!is_gone) {
+        pthread_detach(thread);
+        return;
+    }
+    pthread_join(thread, NULL);
+    keeper_free(k);
+}
