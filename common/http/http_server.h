@@ -40,6 +40,7 @@ struct http_options {
     unsigned max_connections;
     unsigned idle_timeout_s; /* of a connection that is not suspended (slow clients) */
     bool share_port;         /* SO_REUSEPORT: several processes on one host */
+    bool is_uncounted;       /* not in the http metrics (operations' own port) */
 };
 
 /* NULL with a reason (BRG_STOP: address in use, malformed, no permission). */
