@@ -1,0 +1,44 @@
+/* botbridge-ingress --config FILE */
+#include "base/random.h"
+#include "ingress.h"
+#include "log/log.h"
+
+static int usage(void)
+{
+    fputs("usage: botbridge-ingress --config FILE\n", stderr);
+    return BRG_EXIT_USAGE;
+}
+
+static struct config *load(const char *path)
+{
+    struct buf report;
+    buf_init(&report, CONFIG_REPORT_MAX_BYTES);
+    struct config *config = config_load(path, &report);
+    if (!config)
+        fprintf(stderr, BYTES_FMT, BYTES_ARG(report));
+    buf_free(&report);
+    return config;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("botbridge-ingress " BOTBRIDGE_VERSION);
+        return BRG_EXIT_DONE;
+    }
+    if (argc != 3 || strcmp(argv[1], "--config") != 0)
+        return usage();
+    random_seed(0);
+    struct config *config = load(argv[2]);
+    if (!config)
+        return BRG_EXIT_CONFIG;
+    struct brg_error error = {0};
+    struct ingress *in = ingress_start(config, argv[2], &error);
+    if (!in) {
+        log_error("ingress", "start", "error=\"%s\"", error.text);
+        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
+    }
+    ingress_run(in);
+    ingress_free(in);
+    return BRG_EXIT_DONE;
+}

@@ -1,0 +1,30 @@
+/* What this process has shown lately, for when the store is away: id -> bot, times, longest
+ * text, end.
+ *
+ * Bounded in entries and bytes; the least recently used goes first. Never consulted in place
+ * of a store that answers, except to keep shown text from going backwards. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "render.h"
+
+struct recall;
+
+struct recall *recall_new(size_t max_entries, size_t max_bytes);
+void recall_free(struct recall *r);
+
+/* False when the id is not known for this bot. `out->text` lives until the next recall_note. */
+bool recall_find(struct recall *r, struct bytes id, struct bytes bot, struct record *out);
+
+/* The id is known, but for another bot. */
+bool recall_is_foreign(struct recall *r, struct bytes id, struct bytes bot);
+
+/* Takes over what is known now. While a stream is live its longest text stays; a final text
+ * replaces it; a known end is not forgotten. A stream that was opened does not become unknown
+ * again. An id of another bot is left alone. `what->text` may be the view recall_find gave. */
+void recall_note(struct recall *r, struct bytes id, struct bytes bot,
+                 const struct record *what);
+
+size_t recall_entries(const struct recall *r);
+size_t recall_bytes(const struct recall *r);

@@ -1,0 +1,35 @@
+/* What a user is shown for a stream: a function of its record, the bot's configuration and the
+ * time, so that every ingress answers alike. No I/O. */
+#pragma once
+
+#include "config/config.h"
+#include "store/store.h"
+
+/* A stream as the store or the memory knows it. `text` is a view. */
+struct record {
+    enum stream_state state;
+    enum stream_reason reason;
+    bool by_ingress;
+    struct bytes text;
+    int64_t start_at_ms, deadline_at_ms; /* store time */
+};
+
+struct record record_of(const struct store_reply *reply);
+
+/* A WeCom stream's clock starts when the platform called, as far as that can be believed: the
+ * URL's timestamp, not after the receipt and not more than a minute before it (design section
+ * 4, Time). */
+#define START_BEFORE_RECEIPT_MAX_MS 60000
+int64_t stream_start_ms(int64_t url_timestamp_s, int64_t received_at_ms);
+
+/* Why ingress has to end this stream now; REASON_NONE when it has not. */
+enum stream_reason render_due(const struct record *r, int64_t now_ms, int64_t unknown_ms);
+
+struct rendering {
+    bool finish;
+    struct bytes content; /* never empty, at most WECOM_CONTENT_MAX_BYTES */
+};
+
+/* The answer to a poll. `scratch` holds the content where it is put together. */
+struct rendering render(const struct record *r, const struct config_bot *bot,
+                        struct buf *scratch);

@@ -1,0 +1,97 @@
+#include "reply.h"
+
+#include "base/clock.h"
+
+/* Content 20,480 bytes, escaped at worst 6 for 1, base64 4 for 3, and a nonce from a URL. */
+#define REPLY_MAX_BYTES (512 * 1024)
+
+void reply_init(struct reply *r, struct ingress *in, const struct reply_source *source)
+{
+    *r = (struct reply){
+        .in = in,
+        .req = source->req,
+        .config = config_ref(in->config),
+        .bot = source->bot,
+        .keys = source->keys,
+        .nonce = source->nonce,
+        .received_ms = loop_now_ms(in->loop),
+    };
+    http_set_context(r->req, r);
+}
+
+void reply_pass(struct reply *to, struct reply *from)
+{
+    *to = *from;
+    to->config = config_ref(from->config);
+    from->req = NULL;
+    if (to->req)
+        http_set_context(to->req, to);
+}
+
+void reply_done(struct reply *r)
+{
+    BRG_CHECK(!r->req);
+    config_unref(r->config);
+    r->config = NULL;
+    r->bot = NULL;
+}
+
+void reply_gone(struct reply *r)
+{
+    r->req = NULL;
+}
+
+int64_t reply_age_ms(const struct reply *r)
+{
+    return loop_now_ms(r->in->loop) - r->received_ms;
+}
+
+static void send_sealed(struct reply *r)
+{
+    struct http_request *req = r->req;
+    struct buf body;
+    buf_init(&body, REPLY_MAX_BYTES);
+    wecom_reply_seal(r->in->crypto, &r->bot->wecom, r->keys, &r->in->sealing,
+                     clock_wall_ms() / 1000, r->nonce, &body);
+    BRG_CHECK(!body.overflowed);
+    r->req = NULL;
+    http_set_context(req, NULL);
+    http_reply(req, 200, "application/json", &body);
+}
+
+void reply_stream(struct reply *r, struct bytes stream_id, bool finish, struct bytes content)
+{
+    if (!r->req)
+        return;
+    wecom_reply_begin(&r->in->sealing);
+    wecom_write_stream(&r->in->sealing, stream_id, finish, content);
+    send_sealed(r);
+}
+
+void reply_empty(struct reply *r)
+{
+    if (!r->req)
+        return;
+    wecom_reply_begin(&r->in->sealing);
+    wecom_write_empty(&r->in->sealing);
+    send_sealed(r);
+}
+
+void reply_refuse(struct http_request *req, int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {
+        {400, "bad request\n"},
+        {401, "unauthorized\n"},
+        {404, "not found\n"},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+        if (texts[i].status == status) {
+            http_reply_text(req, status, "text/plain", bytes_of_str(texts[i].text));
+            return;
+        }
+    }
+    BRG_CHECK(!"a status without a text");
+}

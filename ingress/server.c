@@ -1,0 +1,83 @@
+#include "server.h"
+
+#include "reply.h"
+#include "wecom_callback.h"
+
+struct route {
+    const char *prefix; /* the bot's name follows */
+    enum platform platform;
+    void (*get)(struct ingress *in, struct http_request *req, const struct config_bot *bot);
+    void (*post)(struct ingress *in, struct http_request *req, const struct config_bot *bot);
+};
+
+static const struct route routes[] = {
+    {"/wecom/", PLATFORM_WECOM, wecom_verification, wecom_callback},
+};
+
+/* NULL when the path is nobody's. */
+static const struct route *find_route(const struct ingress *in, const struct http_request *req,
+                                      const struct config_bot **bot)
+{
+    struct bytes path = http_path(req);
+    for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
+        struct bytes prefix = bytes_of_str(routes[i].prefix);
+        if (!bytes_starts_with(path, prefix))
+            continue;
+        *bot = config_bot(in->config, bytes_of(path.ptr + prefix.len, path.len - prefix.len));
+        if (*bot && (*bot)->platform == routes[i].platform)
+            return &routes[i];
+    }
+    return NULL;
+}
+
+static int on_head(struct http_request *req, void *arg)
+{
+    const struct config_bot *bot;
+    if (!find_route(arg, req, &bot))
+        return 404;
+    enum http_method method = http_method(req);
+    if (method == HTTP_GET || method == HTTP_POST)
+        return 0;
+    http_reply_header(req, "Allow", "GET, POST");
+    return 405;
+}
+
+static void on_request(struct http_request *req, void *arg)
+{
+    struct ingress *in = arg;
+    const struct config_bot *bot;
+    const struct route *route = find_route(in, req, &bot);
+    if (!route) /* a reload took the bot out since on_head */
+        reply_refuse(req, 404);
+    else if (http_method(req) == HTTP_GET)
+        route->get(in, req, bot);
+    else
+        route->post(in, req, bot);
+}
+
+static void on_gone(struct http_request *req, void *arg)
+{
+    (void)arg;
+    struct reply *reply = http_context(req);
+    if (reply)
+        reply_gone(reply);
+}
+
+struct http_server *server_new(struct ingress *in, struct brg_error *error)
+{
+    const struct config *c = in->config;
+    struct http_options options = {
+        .listen = c->ingress.listen,
+        .max_body_bytes = (size_t)c->ingress.max_body_bytes,
+        .max_connections = (unsigned)c->ingress.max_connections,
+        .idle_timeout_s = (unsigned)((c->ingress.idle_timeout_ms + 999) / 1000),
+        .share_port = c->ingress.share_port,
+    };
+    struct http_callbacks callbacks = {
+        .on_head = on_head,
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .arg = in,
+    };
+    return http_server_new(in->loop, &options, &callbacks, error);
+}
