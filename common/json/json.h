@@ -13,6 +13,8 @@ struct json;
 enum json_mode {
     JSON_PEER,   /* UTF-8 checked, raw control characters inside strings allowed (WeCom sends
                     them) */
+    JSON_STRICT, /* as JSON_PEER, raw control characters refused: judging others' output */
+    JSON_RECORD, /* as JSON_PEER, deeper: our own record around a peer's value */
     JSON_CONFIG, /* comments allowed; errors carry line and column */
 };
 
@@ -27,9 +29,12 @@ enum json_type {
 };
 
 #define JSON_DEPTH_MAX 24 /* json_free recurses; platforms nest about 8 deep */
+#define JSON_RECORD_DEPTH_MAX (JSON_DEPTH_MAX + 4)
 
 /* The whole of `text` must be one value (white space around it allowed). NULL on failure:
- * `error` says where, without quoting the text. An empty text is an error. */
+ * `error` says where, without quoting the text. Empty text is an error, and so is a bare
+ * `null`.
+ */
 struct json *json_parse(struct bytes text, enum json_mode mode, struct brg_error *error);
 void json_free(struct json *root); /* NULL allowed */
 
