@@ -1,0 +1,99 @@
+#include "fetch/fetch_head.h"
+
+#include "base/clock.h"
+
+#include <curl/curl.h>
+
+/* A server that asks for more than this asks for never. */
+enum { RETRY_AFTER_MAX_S = 86400 };
+
+void head_reader_init(struct head_reader *r)
+{
+    *r = (struct head_reader){.head.retry_after_ms = -1};
+}
+
+static struct bytes trim(struct bytes text)
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.ptr[text.len - 1]))
+        text.len--;
+    while (text.len > 0 && (*text.ptr == ' ' || *text.ptr == '\t')) {
+        text.ptr++;
+        text.len--;
+    }
+    return text;
+}
+
+static void read_status(struct head_reader *r, struct bytes line)
+{
+    const char *blank = memchr(line.ptr, ' ', line.len);
+    size_t at = blank ? (size_t)(blank - line.ptr) + 1 : line.len;
+    uint64_t status = 0;
+    head_reader_init(r); /* forgets the head of a 1xx answer */
+    if (line.len - at >= 3 && bytes_to_u64(bytes_of(line.ptr + at, 3), &status))
+        r->head.status = (int)status;
+}
+
+static void read_type(struct head_reader *r, struct bytes value)
+{
+    const char *semicolon = value.len > 0 ? memchr(value.ptr, ';', value.len) : NULL;
+    if (semicolon)
+        value.len = (size_t)(semicolon - value.ptr);
+    value = trim(value);
+    if (value.len >= sizeof(r->type))
+        return; /* no type that anybody here knows */
+    for (size_t i = 0; i < value.len; i++) {
+        char c = value.ptr[i];
+        r->type[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    }
+    r->head.content_type = bytes_of(r->type, value.len);
+}
+
+/* RFC 9110 10.2.3: seconds or an HTTP date. */
+static int64_t read_retry_after(struct bytes value)
+{
+    enum { DATE_BYTES = 64 };
+    char date[DATE_BYTES];
+    uint64_t seconds;
+    if (bytes_to_u64(value, &seconds))
+        return seconds <= RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : -1;
+    if (value.len == 0 || value.len >= sizeof(date))
+        return -1;
+    memcpy(date, value.ptr, value.len);
+    date[value.len] = '\0';
+    time_t at = curl_getdate(date, NULL);
+    if (at == (time_t)-1)
+        return -1;
+    int64_t wait_ms = (int64_t)at * 1000 - clock_wall_ms();
+    if (wait_ms > (int64_t)RETRY_AFTER_MAX_S * 1000)
+        return -1;
+    return wait_ms > 0 ? wait_ms : 0;
+}
+
+static void read_field(struct head_reader *r, struct bytes line)
+{
+    const char *colon = memchr(line.ptr, ':', line.len);
+    if (!colon)
+        return;
+    struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
+    struct bytes value = trim(bytes_of(colon + 1, line.len - name.len - 1));
+    if (bytes_eq_nocase(name, BYTES_LIT("content-type")))
+        read_type(r, value);
+    else if (bytes_eq_nocase(name, BYTES_LIT("retry-after")))
+        r->head.retry_after_ms = read_retry_after(value);
+}
+
+bool head_reader_line(struct head_reader *r, struct bytes line)
+{
+    if (r->is_complete)
+        return false;
+    line = trim(line);
+    if (line.len == 0) {
+        r->is_complete = r->head.status >= 200;
+        return r->is_complete;
+    }
+    if (bytes_starts_with(line, BYTES_LIT("HTTP/")))
+        read_status(r, line);
+    else
+        read_field(r, line);
+    return false;
+}

@@ -1,0 +1,17 @@
+/* The head of an answer, read from libcurl's header lines. */
+#pragma once
+
+#include "fetch/fetch.h"
+
+enum { FETCH_TYPE_BYTES = 128 };
+
+struct head_reader {
+    struct fetch_head head; /* content_type points into `type` */
+    char type[FETCH_TYPE_BYTES];
+    bool is_complete;
+};
+
+void head_reader_init(struct head_reader *r);
+/* One line with or without its CRLF. True when it completes the head of the final answer (not
+ * a 1xx one); lines after that are trailers and ignored. */
+bool head_reader_line(struct head_reader *r, struct bytes line);
