@@ -96,6 +96,11 @@ struct config *config_load(const char *path, struct buf *report);
 struct config *config_ref(struct config *c);
 void config_unref(struct config *c); /* NULL allowed; wipes secrets */
 
+/* Names ("worker.lease_ms, …") of the sections' keys that differ: a reload does not change
+ * them. Nothing is appended when all are equal. */
+void config_restart_keys(const struct config *before, const struct config *after,
+                         struct buf *out);
+
 const struct config_bot *config_bot(const struct config *c, struct bytes name); /* or NULL */
 
 /* From the table of keys. */

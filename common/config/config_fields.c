@@ -111,3 +111,59 @@ void config_fields_free(const struct config_group *g, void *base)
     CONFIG_EACH_KEY(k, g)
     free_field(k, base);
 }
+
+static bool is_equal(const struct config_key *k, const void *a, const void *b)
+{
+    const void *left = config_field_const(a, k->offset),
+               *right = config_field_const(b, k->offset);
+    if (config_is_text(k->type))
+        return strcmp(*(char *const *)left, *(char *const *)right) == 0;
+    if (k->type == KEY_BOOL)
+        return *(const bool *)left == *(const bool *)right;
+    if (k->type == KEY_INT || k->type == KEY_MS)
+        return *(const int64_t *)left == *(const int64_t *)right;
+    BRG_CHECK(k->type == KEY_SETTING); /* sections hold scalars */
+    return true;
+}
+
+static void append_name(struct buf *out, const char *section, const char *key)
+{
+    buf_printf(out, "%s%s.%s", out->len > 0 ? ", " : "", section, key);
+}
+
+static const char *setting_of(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->kafka.setting_count; i++)
+        if (strcmp(c->kafka.settings[i].name, name) == 0)
+            return c->kafka.settings[i].value;
+    return NULL;
+}
+
+/* Settings of `a` that `b` has not, or (with `and_values`) otherwise. */
+static void compare_settings(const struct config *a, const struct config *b, bool and_values,
+                             struct buf *out)
+{
+    for (size_t i = 0; i < a->kafka.setting_count; i++) {
+        const struct config_kafka_setting *s = &a->kafka.settings[i];
+        const char *other = setting_of(b, s->name);
+        if (!other || (and_values && strcmp(other, s->value) != 0))
+            append_name(out, "kafka", s->name);
+    }
+}
+
+void config_restart_keys(const struct config *before, const struct config *after,
+                         struct buf *out)
+{
+    CONFIG_EACH_GROUP(g)
+    {
+        if (g->kind != GROUP_SECTION)
+            continue;
+        CONFIG_EACH_KEY(k, g)
+        {
+            if (!is_equal(k, before, after))
+                append_name(out, g->section, k->name);
+        }
+    }
+    compare_settings(before, after, true, out);
+    compare_settings(after, before, false, out);
+}

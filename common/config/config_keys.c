@@ -131,7 +131,7 @@ static const struct config_key bot_keys[] = {
            "Where the bot lives."),
     TEXT("pipeline", KEY_NAME, BOT(pipeline), NULL, KEY_REQUIRED,
          "Name of the pipeline that answers."),
-    TEXT("apology_text", KEY_TEXT, BOT(apology_text), "抱歉,回答时出现问题,请稍后再试。",
+    TEXT("apology_text", KEY_TEXT, BOT(apology_text), "抱歉，回答时出现问题，请稍后再试。",
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer whose pipeline has failed."),
 };
 
@@ -150,14 +150,14 @@ static const struct config_key wecom_keys[] = {
      .help = "Names by which the bot is mentioned in groups. Not used yet by this version."},
     TEXT("welcome", KEY_TEXT, BOT(welcome), "", KEY_SHOWN,
          "Greeting when a user opens the chat; empty: none. Not used yet by this version."),
-    TEXT("placeholder", KEY_TEXT, BOT(placeholder), "正在思考,请稍候…",
+    TEXT("placeholder", KEY_TEXT, BOT(placeholder), "正在思考，请稍候…",
          KEY_NOT_EMPTY | KEY_SHOWN, "Shown until the answer begins."),
-    TEXT("busy_text", KEY_TEXT, BOT(busy_text), "当前咨询较多,暂时无法回答,请稍后再试。",
+    TEXT("busy_text", KEY_TEXT, BOT(busy_text), "当前咨询较多，暂时无法回答，请稍后再试。",
          KEY_NOT_EMPTY | KEY_SHOWN, "Shown when the question could not be accepted in time."),
-    TEXT("lost_text", KEY_TEXT, BOT(lost_text), "抱歉,这条回答已失效,请重新提问。",
+    TEXT("lost_text", KEY_TEXT, BOT(lost_text), "抱歉，这条回答已失效，请重新提问。",
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble of which nothing is known any more."),
     TEXT("notice_text", KEY_TEXT, BOT(notice_text),
-         "回答时间已到上限,内容可能不完整,请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
+         "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
          "Added to an answer that was cut off by its deadline."),
     NUMBER("stream_deadline_ms", KEY_MS, BOT(stream_deadline_ms), 340000, 1000, 360000,
            "When a bubble is ended at the latest, from the callback on; the platform's own "

@@ -107,6 +107,14 @@ bool config_setting_is_secret(const char *name);
 struct config *config_new(void);      /* sections at their defaults, one reference */
 void config_finish(struct config *c); /* what follows from the values: once, after checking */
 
+/* --- documents --- */
+
+/* Of a schema or dump: a file may grow by escapes, short keys and defaults. */
+#define CONFIG_DOCUMENT_MAX_BYTES (32 * CONFIG_FILE_MAX_BYTES)
+
+/* Appends compact JSON with line breaks and indentation. */
+void config_pretty(struct buf *out, struct bytes json);
+
 /* --- reading --- */
 
 #define CONFIG_FILE_MAX_BYTES 1048576
