@@ -278,18 +278,9 @@ static void check_servers(struct reader *r)
     config_mistake(r, "kafka.bootstrap.servers", "missing");
 }
 
-static void check_addresses(struct reader *r)
-{
-    const char *listen = r->config->ingress.listen, *admin = r->config->ingress.admin;
-    bool is_any_port = strcmp(listen + strlen(listen) - 2, ":0") == 0;
-    if (!is_any_port && strcmp(listen, admin) == 0)
-        config_mistake(r, "ingress.admin", "the same as ingress.listen");
-}
-
 void config_check(struct reader *r)
 {
     check_servers(r);
-    check_addresses(r);
     for (size_t i = 0; i < r->config->bot_count; i++)
         check_bot(r, i);
 }
