@@ -12,7 +12,9 @@ bool bytes_starts_with(struct bytes a, struct bytes prefix)
 /* Not tolower(): the answer must not depend on a locale. */
 static char ascii_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    if (c >= 'A' && c <= 'Z')
+        return (char)(c - 'A' + 'a');
+    return c;
 }
 
 bool bytes_eq_nocase(struct bytes a, struct bytes b)

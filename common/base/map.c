@@ -107,7 +107,7 @@ static void grow(struct map *m)
     struct map_node **old = m->slots;
     size_t old_count = m->slot_count;
     m->slot_count = old_count ? old_count * 2 : FIRST_SLOTS;
-    m->slots = brg_calloc(m->slot_count, sizeof(*m->slots));
+    m->slots = brg_calloc(m->slot_count, sizeof(struct map_node *));
     for (size_t i = 0; i < old_count; i++) {
         struct map_node *next = NULL;
         for (struct map_node *node = old[i]; node; node = next) {
