@@ -1,5 +1,7 @@
-# Writes OUT: one C string per Lua file in SCRIPTS, named store_script_<file>, behind the text of
-# prelude.lua, which all share.
+# Writes OUT: one `struct store_script` per Lua file in SCRIPTS, named store_script_<file>: name,
+# SHA-1 and text, which is that of prelude.lua, which all share, and its own. Comment lines and
+# indentation stay behind, because every EVAL carries the text.
+cmake_minimum_required(VERSION 3.25)
 set(text "/* Made from common/store/scripts by embed.cmake. */\n#include \"store/scripts.h\"\n")
 foreach(script ${SCRIPTS})
     get_filename_component(name ${script} NAME_WE)
@@ -7,7 +9,21 @@ foreach(script ${SCRIPTS})
     if(NOT name STREQUAL "prelude")
         file(READ ${dir}/prelude.lua prelude)
         file(READ ${script} body)
-        string(APPEND text "const char store_script_${name}[] = R\"lua(${prelude}${body})lua\";\n")
+        set(body "\n${prelude}${body}")
+        string(REGEX REPLACE "\n[ \t]*--[^\n]*" "" body "${body}")
+        string(REGEX REPLACE "\n[ \t\n]+" "\n" body "${body}")
+        string(REGEX REPLACE "^\n" "" body "${body}")
+        string(LENGTH "${body}" length)
+        if(length GREATER 4095)
+            message(FATAL_ERROR "${script}: ${length} bytes; C promises string literals of 4095")
+        endif()
+        string(SHA1 sha "${body}")
+        string(REPLACE "\\" "\\\\" body "${body}")
+        string(REPLACE "\"" "\\\"" body "${body}")
+        string(REGEX REPLACE "\n$" "" body "${body}")
+        string(REPLACE "\n" "\\n\"\n    \"" body "${body}")
+        string(APPEND text "\nconst struct store_script store_script_${name} = {\n"
+               "    \"${name}\",\n    \"${sha}\",\n    \"${body}\\n\"};\n")
     endif()
 endforeach()
 file(WRITE ${OUT} "${text}")

@@ -1,0 +1,135 @@
+-- Shared by all scripts; ../README.md tells the states and who may change them.
+-- KEYS are the stream's hash, text and extras. ARGV begins with what a missing record is made
+-- from: bot, start, deadline, TTL; each script's own arguments follow.
+local M, T, X = KEYS[1], KEYS[2], KEYS[3]
+local BOT, START, DEADLINE, TTL = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+
+local clock = redis.call('TIME')
+local US = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local NOW = math.floor(US / 1000)
+
+local FIELDS = {'bot', 'state', 'reason', 'by', 'epoch', 'owner', 'lease_until', 'start_at',
+    'deadline_at', 'starts', 'shown_at', 'owed', 'x'}
+
+-- Lua's own conversion keeps 14 digits; an epoch has 16.
+local function int(n)
+    return string.format('%.0f', n)
+end
+
+local function blank()
+    local r = {}
+    for _, field in ipairs(FIELDS) do
+        r[field] = ''
+    end
+    r.epoch, r.lease_until = 0, 0
+    return r
+end
+
+local function record()
+    local v = redis.call('HMGET', M, unpack(FIELDS))
+    if not v[2] then
+        return nil
+    end
+    local r = {}
+    for i, field in ipairs(FIELDS) do
+        r[field] = v[i] or ''
+    end
+    r.epoch = tonumber(r.epoch) or 0
+    r.lease_until = tonumber(r.lease_until) or 0
+    return r
+end
+
+local changes = {}
+local function set(r, field, value)
+    r[field] = value
+    changes[#changes + 1] = field
+    changes[#changes + 1] = type(value) == 'number' and int(value) or value
+end
+
+local function save()
+    if #changes > 0 then
+        redis.call('HSET', M, unpack(changes))
+    end
+    redis.call('PEXPIRE', M, TTL)
+end
+
+local function identify(r)
+    set(r, 'bot', BOT)
+    set(r, 'start_at', START)
+    set(r, 'deadline_at', DEADLINE)
+end
+
+-- A record never begins with the text of an earlier one.
+local function fresh(state)
+    redis.call('DEL', T, X)
+    local r = blank()
+    identify(r)
+    set(r, 'state', state)
+    return r
+end
+
+-- The record as a worker's write of `epoch` finds it, and the epoch it had. The second is larger
+-- than `epoch` when the writer is fenced, and then nothing is changed. Otherwise the record is
+-- what the writer may change further and save: a worker had this stream, so it runs, also where
+-- the store lost it, and a claim that a failover lost is made good.
+local function own(epoch)
+    local r = record()
+    local prior = r and r.epoch or 0
+    if prior > epoch then
+        return r, prior
+    end
+    r = r or fresh('run')
+    if r.state == 'unknown' then
+        identify(r)
+    end
+    if r.state ~= 'final' then
+        set(r, 'state', 'run')
+    end
+    if r.starts == '' then
+        set(r, 'starts', 1)
+    end
+    if prior < epoch then
+        set(r, 'epoch', epoch)
+        set(r, 'owner', '')
+    end
+    return r, prior
+end
+
+local function lease(r, ms)
+    set(r, 'lease_until', NOW + ms)
+end
+
+local function unlease(r)
+    set(r, 'owner', '')
+    set(r, 'lease_until', 0)
+end
+
+-- The text of a final stream is kept this long for further polls.
+local function final_ttl()
+    return int(math.min(1800000, tonumber(TTL)))
+end
+
+local function disown(r, item)
+    local kept = {}
+    for owed in string.gmatch(r.owed, '[^,]+') do
+        if owed ~= item then
+            kept[#kept + 1] = owed
+        end
+    end
+    set(r, 'owed', table.concat(kept, ','))
+    if r.state == 'final' and r.owed == '' then
+        unlease(r)
+    end
+end
+
+local function brief(verdict, r)
+    return {verdict, r.state, r.reason, r.by, r.bot, r.start_at, r.deadline_at, r.shown_at,
+        int(r.epoch), int(r.lease_until), tostring(r.starts), r.owed}
+end
+
+local function whole(verdict, r)
+    local answer = brief(verdict, r)
+    answer[13] = redis.call('GET', T) or ''
+    answer[14] = r.state == 'final' and r.x ~= '' and redis.call('GET', X) or ''
+    return answer
+end

@@ -1,0 +1,163 @@
+#include "base/clock.h"
+#include "log/log.h"
+#include "store/store_impl.h"
+
+#include <hiredis/hiredis.h>
+
+enum { CLOCK_EVERY_MS = 10000 };
+/* A slower answer tells the time worse than the last measurement does. */
+enum { CLOCK_TRUSTED_US = 100000 };
+
+static const struct store_script *const scripts[] = {
+    &store_script_claim,   &store_script_close,  &store_script_finish,
+    &store_script_note,    &store_script_open,   &store_script_put,
+    &store_script_release, &store_script_settle, &store_script_shown,
+};
+
+static void send_words(struct store *s, op_reply_fn *on_reply, const struct bytes *words,
+                       unsigned count)
+{
+    struct op *op = op_new(s, on_reply, NULL, NULL);
+    buf_reset(&s->command);
+    resp_words(&s->command, count);
+    for (unsigned i = 0; i < count; i++)
+        resp_word(&s->command, words[i]);
+    conn_append(s, buf_bytes(&s->command));
+    conn_sent(s, op, 1);
+}
+
+static void refused(struct store *s, const char *command, const struct redisReply *reply)
+{
+    struct bytes code = {0};
+    if (reply_classify(reply_bytes(reply), &code) == ERROR_AWAY) {
+        conn_drop(s, "the server is not ready");
+        return;
+    }
+    log_error("store", "login_refused", "host=%s port=%u command=%s code=" BYTES_FMT,
+              s->url.host, (unsigned)s->url.port, command, BYTES_ARG(code));
+    s->is_login_refused = true;
+    conn_drop(s, "the login was refused");
+}
+
+static void on_auth(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    op_release(s, op);
+    if (reply_is_error(reply))
+        refused(s, "AUTH", reply);
+}
+
+static void on_select(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    op_release(s, op);
+    if (reply_is_error(reply))
+        refused(s, "SELECT", reply);
+}
+
+static struct bytes find_run_id(struct bytes info)
+{
+    static const char name[] = "run_id:";
+    const char *at = info.len > 0 ? memmem(info.ptr, info.len, name, sizeof(name) - 1) : NULL;
+    if (!at)
+        return (struct bytes){0};
+    at += sizeof(name) - 1;
+    size_t left = info.len - (size_t)(at - info.ptr);
+    size_t len = 0;
+    while (len < left && at[len] != '\r' && at[len] != '\n')
+        len++;
+    return bytes_of(at, len);
+}
+
+/* A server that does not tell its run (no permission) counts as a new one each time: to write
+ * again what is there already is harmless. */
+static void on_info(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    op_release(s, op);
+    struct bytes run =
+        reply_is_error(reply) ? (struct bytes){0} : find_run_id(reply_bytes(reply));
+    if (run.len >= STORE_RUN_ID_BYTES)
+        run.len = STORE_RUN_ID_BYTES - 1;
+    bool is_same = run.len > 0 && bytes_eq_str(run, s->run_id);
+    s->is_new_run = s->had_run && !is_same;
+    s->had_run = true;
+    if (run.len > 0)
+        memcpy(s->run_id, run.ptr, run.len);
+    s->run_id[run.len] = '\0';
+}
+
+/* Only for speed and order: a script that is not there goes as text when it is first used. But
+ * this is the one greeting that a server which is still loading refuses. */
+static void on_load(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    struct bytes code;
+    op_release(s, op);
+    if (reply_is_error(reply) && reply_classify(reply_bytes(reply), &code) == ERROR_AWAY)
+        conn_drop(s, "the server is not ready");
+}
+
+static bool take_time(struct store *s, const struct redisReply *reply)
+{
+    int64_t seconds = 0;
+    int64_t micros = 0;
+    if (!bytes_to_i64(reply_element(reply, 0), &seconds) ||
+        !bytes_to_i64(reply_element(reply, 1), &micros))
+        return false;
+    int64_t now_us = clock_mono_us();
+    int64_t took_us = now_us - s->time_asked_us;
+    if (s->is_time_known && took_us > CLOCK_TRUSTED_US)
+        return true;
+    s->time_offset_us = seconds * 1000000 + micros + took_us / 2 - now_us;
+    s->is_time_known = true;
+    return true;
+}
+
+static void on_time(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    op_release(s, op);
+    bool is_taken = take_time(s, reply);
+    if (s->state == CONN_GREETING && !is_taken) {
+        refused(s, "TIME", reply);
+        return;
+    }
+    loop_timer_set(s->loop, &s->clock_timer, CLOCK_EVERY_MS);
+    if (s->state == CONN_GREETING)
+        conn_is_up(s, s->is_new_run);
+}
+
+void greet_measure_clock(struct store *s)
+{
+    s->time_asked_us = clock_mono_us();
+    send_words(s, on_time, (const struct bytes[]){BYTES_LIT("TIME")}, 1);
+}
+
+static void send_auth(struct store *s)
+{
+    struct bytes words[3] = {BYTES_LIT("AUTH"), bytes_of_str(s->url.user),
+                             bytes_of_str(s->url.password)};
+    if (s->url.user) {
+        send_words(s, on_auth, words, 3);
+    } else {
+        words[1] = words[2];
+        send_words(s, on_auth, words, 2);
+    }
+    explicit_bzero(s->command.ptr, s->command.len);
+}
+
+/* All at once; the answer to TIME, the last, ends the greeting. */
+void greet_start(struct store *s)
+{
+    if (s->url.password)
+        send_auth(s);
+    if (s->url.db > 0) {
+        char db[16];
+        int len = snprintf(db, sizeof(db), "%u", s->url.db);
+        send_words(s, on_select,
+                   (const struct bytes[]){BYTES_LIT("SELECT"), bytes_of(db, (size_t)len)}, 2);
+    }
+    send_words(s, on_info, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("server")}, 2);
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        struct bytes body = bytes_of_str(scripts[i]->body);
+        send_words(s, on_load,
+                   (const struct bytes[]){BYTES_LIT("SCRIPT"), BYTES_LIT("LOAD"), body}, 3);
+    }
+    greet_measure_clock(s);
+}
