@@ -70,9 +70,10 @@ void answer_compose(const struct answer *a, struct bytes tail, struct buf *out)
     size_t tail_bytes = tail.len > 0 ? tail.len + sizeof(TAIL_GAP) - 1 : 0;
     size_t room = tail_bytes < a->limit_bytes ? a->limit_bytes - tail_bytes : 0;
     struct bytes text = cut_at(a, room);
+    size_t close_bytes = sizeof(THINK_CLOSE) - 1;
     bool has_open_thought = is_thinking(text);
     if (has_open_thought)
-        text = cut_at(a, room - (sizeof(THINK_CLOSE) - 1));
+        text = cut_at(a, room > close_bytes ? room - close_bytes : 0);
     buf_append(out, text);
     if (has_open_thought)
         buf_append_str(out, THINK_CLOSE);

@@ -1,5 +1,5 @@
-/* Lanes: the units of order. Of each lane only the head may be begun; the next has its turn when
- * the head leaves, at its visible end.
+/* Lanes: the units of order. Of each lane only the head may be begun; the next has its turn
+ * when the head leaves, at its visible end.
  *
  * At most `capacity` heads have their turn at once over all lanes; further lanes wait in the
  * order in which they became ready, so that a lane with many questions delays no other. What

@@ -51,7 +51,8 @@ static void take_field(struct sse *s, struct bytes name, struct bytes value)
         buf_reset(&s->name);
         buf_append(&s->name, value);
     }
-    /* id and retry serve reconnecting, which no pipeline does; other names are to be ignored. */
+    /* id and retry serve reconnecting, which no pipeline does; other names are to be ignored.
+     */
 }
 
 /* One line without its end. */
@@ -76,8 +77,7 @@ static enum brg_err take_line(struct sse *s, struct bytes line)
         size_t skip = name_len + 1;
         if (skip < line.len && line.ptr[skip] == ' ')
             skip++;
-        take_field(s, bytes_of(line.ptr, name_len),
-                   bytes_of(line.ptr + skip, line.len - skip));
+        take_field(s, bytes_of(line.ptr, name_len), bytes_of(line.ptr + skip, line.len - skip));
     }
     return s->data.overflowed ? reject(s) : BRG_OK;
 }

@@ -8,10 +8,10 @@
  * comments. Error texts of the other side are not passed on: some quote the key or the
  * question; only words that are plain identifiers are. */
 #include "base/list.h"
-#include "json/json.h"
-#include "json/json_writer.h"
 #include "pipelines/pipeline.h"
 #include "sse.h"
+#include "json/json.h"
+#include "json/json_writer.h"
 
 enum {
     BODY_MAX_BYTES = 16 << 20,    /* of a whole answer with its framing */

@@ -2,7 +2,8 @@
  *
  * The session owns the run. Callbacks come on the loop, never from inside start or cancel;
  * after on_end, or cancel, none comes. Time limits, retries and flushing are the session's
- * business: a run only speaks its protocol. Cancelling from inside a callback is not allowed. */
+ * business: a run only speaks its protocol. Cancelling from inside a callback is not allowed.
+ */
 #pragma once
 
 #include "base/bytes.h"

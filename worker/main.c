@@ -1,0 +1,75 @@
+/* botbridge-worker --config FILE */
+#include "base/random.h"
+#include "log/log.h"
+#include "worker.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+static struct config *load(const char *path)
+{
+    struct buf report;
+    buf_init(&report, CONFIG_REPORT_MAX_BYTES);
+    struct config *config = config_load(path, &report);
+    if (!config)
+        fprintf(stderr, BYTES_FMT "\n", BYTES_ARG(buf_bytes(&report)));
+    buf_free(&report);
+    return config;
+}
+
+/* The second signal does not wait for anything: what runs is taken over when its lease ends. */
+static void on_stop(int signum, void *arg)
+{
+    struct worker *w = arg;
+    if (w->is_draining) {
+        log_warn("worker", "stopped_at_once", "signal=%d", signum);
+        _exit(BRG_EXIT_AGAIN);
+    }
+    worker_drain(w);
+}
+
+static void on_hangup(int signum, void *arg)
+{
+    (void)signum;
+    worker_reload(arg);
+}
+
+static int run(struct config *config, const char *path)
+{
+    struct brg_error error = {0};
+    struct loop *loop = loop_new();
+    struct worker *w = worker_new(loop, config, path, &error);
+    if (!w) {
+        log_error("worker", "cannot_start", "why=\"%s\"", error.text);
+        loop_free(loop);
+        return BRG_EXIT_CONFIG;
+    }
+    loop_on_signal(loop, SIGTERM, on_stop, w);
+    loop_on_signal(loop, SIGINT, on_stop, w);
+    loop_on_signal(loop, SIGHUP, on_hangup, w);
+    loop_run(loop);
+    worker_free(w);
+    loop_free(loop);
+    log_info("worker", "stopped", "");
+    return BRG_EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("botbridge-worker " BOTBRIDGE_VERSION);
+        return BRG_EXIT_DONE;
+    }
+    if (argc != 3 || strcmp(argv[1], "--config") != 0) {
+        fprintf(stderr, "usage: botbridge-worker --config FILE\n");
+        return BRG_EXIT_USAGE;
+    }
+    struct config *config = load(argv[2]);
+    if (!config)
+        return BRG_EXIT_CONFIG;
+    enum log_level level = LOG_INFO;
+    if (log_level_from(bytes_of_str(config->log.level), &level))
+        log_set_level(level);
+    random_seed(0);
+    return run(config, argv[2]);
+}

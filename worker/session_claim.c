@@ -1,0 +1,240 @@
+#include "base/clock.h"
+#include "base/random.h"
+#include "log/log.h"
+#include "session_internal.h"
+
+#include <inttypes.h>
+
+static bool find_bot(struct session *s)
+{
+    const struct config_bot *bot = config_bot(s->worker->config, bytes_of_str(s->bot_name));
+    if (!bot)
+        return false;
+    s->config = config_ref(s->worker->config);
+    s->bot = bot;
+    s->pipeline = &s->config->pipelines[bot->pipeline_index];
+    return true;
+}
+
+static size_t longest_tail(const struct config_bot *bot)
+{
+    size_t notice = strlen(bot->notice_text);
+    size_t apology = strlen(bot->apology_text);
+    return notice > apology ? notice : apology;
+}
+
+/* False: waits for a reload, which may be under way. */
+static bool is_bot_settled(struct session *s)
+{
+    if (s->fate != FATE_ANSWER || s->bot)
+        return true;
+    if (find_bot(s)) {
+        answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, longest_tail(s->bot));
+        return true;
+    }
+    int64_t left_ms = s->arrived_ms + UNKNOWN_BOT_MS - session_now(s);
+    if (left_ms <= 0) {
+        s->fate = FATE_UNKNOWN_BOT;
+        return true;
+    }
+    log_warn("session", "unknown_bot", "stream=%s bot=%s left_ms=%" PRId64, s->id.text,
+             s->bot_name, left_ms);
+    if (s->state != SESSION_WAITING)
+        session_set_state(s, SESSION_WAITING);
+    session_wait(s, left_ms);
+    return false;
+}
+
+void session_begin(struct session *s)
+{
+    if (s->is_revoked || s->worker->is_draining) {
+        session_drop(s);
+        return;
+    }
+    if (!is_bot_settled(s))
+        return;
+    if (s->has_stream) {
+        session_claim(s);
+        return;
+    }
+    s->dead_reason = "unreadable";
+    s->owed = OWE_DEAD_LETTER;
+    session_enter_settling(s);
+}
+
+void session_on_turn(struct session *s)
+{
+    session_begin(s);
+}
+
+static void on_claimed(const struct store_reply *reply, void *arg);
+
+void session_claim(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (s->owner[0] == '\0')
+        snprintf(s->owner, sizeof(s->owner), "%016" PRIx64 "-%" PRIu64, w->process_id,
+                 ++w->claims);
+    session_set_state(s, SESSION_CLAIMING);
+    s->call_sent_ms = clock_mono_ms();
+    struct store_stream stream = session_stream(s);
+    s->pending++;
+    store_claim(w->store, &stream, bytes_of_str(s->owner), w->config->worker.lease_ms,
+                on_claimed, s);
+}
+
+/* Not ours now: asks again at the lease's end, or a little before, since the owner may release
+ * it. */
+static void wait_for_owner(struct session *s, int64_t held_until_ms)
+{
+    session_set_state(s, SESSION_WAITING);
+    if (s->is_revoked || s->worker->is_draining) {
+        session_drop(s);
+        return;
+    }
+    int64_t ask_ms = HELD_ASK_MS / 2 + (int64_t)random_below(HELD_ASK_MS / 2);
+    int64_t left_ms = store_to_mono_ms(s->worker->store, held_until_ms) - session_now(s);
+    /* A lease ends within the millisecond it names; ours is measured with some error. */
+    int64_t end_ms = left_ms > 0 ? left_ms + 5 : 5;
+    session_wait(s, end_ms < ask_ms ? end_ms : ask_ms);
+}
+
+void session_fenced(struct session *s)
+{
+    log_warn("session", "fenced", "stream=%s epoch=%" PRIu64 " state=%s", s->id.text, s->epoch,
+             session_state_name(s->state));
+    metric_add(&session_metrics.fenced, 1);
+    session_stop_run(s);
+    answer_clear(&s->answer);
+    buf_reset(&s->shown);
+    buf_reset(&s->final);
+    s->owner[0] = '\0';
+    s->epoch = 0;
+    s->owed = s->unsettled = 0;
+    s->must_put = s->is_closed = s->is_overflowing = false;
+    wait_for_owner(s, 0);
+}
+
+/* --- what the claim said --- */
+
+static void take_grant(struct session *s, const struct store_reply *reply)
+{
+    s->epoch = reply->epoch;
+    s->lease_ms = s->call_sent_ms;
+    s->starts = reply->starts;
+    s->failures = 0;
+    if (reply->reason != REASON_NONE)
+        s->reason = reply->reason;
+    if (reply->start_at_ms > 0)
+        s->start_at_ms = reply->start_at_ms;
+    if (reply->deadline_at_ms > 0)
+        s->deadline_at_ms = reply->deadline_at_ms;
+    if (s->claimed_at_ms == 0)
+        s->claimed_at_ms = clock_wall_ms();
+}
+
+static unsigned parse_owed(struct bytes owed)
+{
+    unsigned set = 0;
+    while (owed.len > 0) {
+        const char *comma = memchr(owed.ptr, ',', owed.len);
+        size_t len = comma ? (size_t)(comma - owed.ptr) : owed.len;
+        struct bytes item = bytes_of(owed.ptr, len);
+        if (bytes_eq_str(item, "dlq"))
+            set |= OWE_DEAD_LETTER;
+        else if (bytes_eq_str(item, "event"))
+            set |= OWE_EVENT;
+        len += comma ? 1 : 0;
+        owed = bytes_of(owed.ptr + len, owed.len - len);
+    }
+    return set;
+}
+
+static const char *dead_reason_of(const struct session *s)
+{
+    if (s->fate == FATE_UNREADABLE)
+        return "unreadable";
+    if (s->fate == FATE_UNKNOWN_BOT)
+        return "unknown_bot";
+    return s->reason == REASON_DEADLINE ? "deadline" : "failed";
+}
+
+/* Another owner, or we before a restart, ended the answer but not what it owes. */
+static void take_owed(struct session *s, const struct store_reply *reply)
+{
+    s->owed = parse_owed(reply->owed);
+    if (s->dead_reason[0] == '\0')
+        s->dead_reason = dead_reason_of(s);
+    if (s->final.len == 0)
+        buf_append(&s->final, reply->text);
+    session_enter_settling(s);
+}
+
+static void take_closed(struct session *s, const struct store_reply *reply)
+{
+    bool is_told = bytes_starts_with(reply->notes, BYTES_LIT("told=")) ||
+                   (reply->notes.len > 0 &&
+                    memmem(reply->notes.ptr, reply->notes.len, "\ntold=", 6) != NULL);
+    if (is_told)
+        session_settled(s);
+    else
+        session_closed(s, reply->reason);
+}
+
+static void take_up(struct session *s, const struct store_reply *reply)
+{
+    if (s->final.len > 0) { /* the end was ours already and the store lost it */
+        session_set_state(s, SESSION_FINISHING);
+        session_finish(s);
+        return;
+    }
+    if (reply->starts > 1) {
+        log_info("session", "takeover", "stream=%s starts=%u shown_bytes=%zu", s->id.text,
+                 reply->starts, reply->shown_bytes);
+        metric_add(&session_metrics.takeovers, 1);
+    }
+    buf_reset(&s->shown);
+    buf_append(&s->shown, reply->text);
+    if (s->fate != FATE_ANSWER)
+        session_end(s, REASON_APOLOGY, dead_reason_of(s));
+    else if (s->deadline_at_ms <= store_now_ms(s->worker->store))
+        session_end(s, REASON_DEADLINE, "expired");
+    else
+        session_prepare(s);
+}
+
+static void on_claimed(const struct store_reply *reply, void *arg)
+{
+    struct session *s = arg;
+    if (!session_arrived(s) || s->state != SESSION_CLAIMING)
+        return;
+    if (reply->outcome != STORE_DONE) {
+        session_set_state(s, SESSION_WAITING);
+        metric_add(&session_metrics.store_failures, 1);
+        if (s->is_revoked || s->worker->is_draining)
+            session_drop(s); /* a lease that we may have got ends by itself */
+        else
+            session_stall(s);
+        return;
+    }
+    if (reply->verdict == VERDICT_HELD) {
+        s->owner[0] = '\0';
+        wait_for_owner(s, reply->held_until_ms);
+        return;
+    }
+    if (reply->epoch > 0)
+        take_grant(s, reply);
+    bool is_nothing_left = reply->verdict == VERDICT_FINAL && reply->owed.len == 0;
+    bool is_unwanted = s->is_revoked || s->worker->is_drain_over ||
+                       (s->worker->is_draining && s->final.len == 0);
+    if (is_nothing_left)
+        session_settled(s);
+    else if (is_unwanted)
+        session_release(s);
+    else if (reply->verdict == VERDICT_FINAL)
+        take_owed(s, reply);
+    else if (reply->verdict == VERDICT_CLOSED)
+        take_closed(s, reply);
+    else
+        take_up(s, reply);
+}

@@ -1,0 +1,72 @@
+/* Between the files of the session; nobody else includes this.
+ *
+ * Every function here may end the session, so each is the last thing its caller does with it.
+ */
+#pragma once
+
+#include "metrics/metrics.h"
+#include "session.h"
+#include "worker.h"
+
+enum {
+    /* Effects outside need a lease confirmed within this part of it. */
+    LEASE_FIRM_PERCENT = 80,
+    LEASE_RENEW_PARTS = 3,
+    WAIT_BASE_MS = 200,
+    WAIT_CAP_MS = 2000,
+    /* How often a held stream is asked for again before its lease ends: a release is then
+     * noticed within a second. */
+    HELD_ASK_MS = 900,
+    UNKNOWN_BOT_MS = 60000,
+    RETRY_BASE_MS = 500,
+    RETRY_CAP_MS = 10000,
+};
+
+/* session.c */
+void session_set_state(struct session *s, enum session_state state);
+struct store_stream session_stream(const struct session *s);
+int64_t session_now(const struct session *s);
+bool session_lease_is_firm(const struct session *s);
+/* Fills `m` from the record; `*root` is to be freed. False: unreadable. */
+bool session_message(const struct session *s, struct message *m, struct json **root);
+/* Tries again after a back-off, or when the store is up. */
+void session_stall(struct session *s);
+void session_wait(struct session *s, int64_t delay_ms);
+/* Does what the state calls for, after a wait. */
+void session_resume(struct session *s);
+void session_settled(struct session *s);
+void session_release(struct session *s);
+/* First line of every callback of store and bus: false, the session is gone. */
+bool session_arrived(struct session *s);
+/* Stops pipeline and timers; the claim stays. */
+void session_stop_run(struct session *s);
+
+/* session_claim.c */
+void session_begin(struct session *s);
+void session_claim(struct session *s);
+/* A newer epoch owns the stream: forget ours and ask again. */
+void session_fenced(struct session *s);
+
+/* session_run.c */
+void session_prepare(struct session *s); /* after a grant: limits, then READY */
+void session_try_start(struct session *s);
+void session_tick_soon(struct session *s, int64_t delay_ms);
+void session_init_timers(struct session *s);
+
+/* session_end.c */
+void session_end(struct session *s, enum stream_reason reason, const char *dead_reason);
+void session_closed(struct session *s, enum stream_reason reason);
+void session_finish(struct session *s);
+
+/* session_settle.c */
+void session_enter_settling(struct session *s);
+void session_settle(struct session *s);
+
+/* Counted here, registered by session_metrics_register. */
+struct session_metrics {
+    struct metric done, apology, deadline, closed;
+    struct metric dead_letters, events, retries, fenced, takeovers, releases;
+    struct metric puts, store_failures, letter_failures;
+    struct metric first_text_ms, answer_ms;
+};
+extern struct session_metrics session_metrics;

@@ -1,0 +1,187 @@
+#include "base/clock.h"
+#include "log/log.h"
+#include "session_internal.h"
+
+/* The user saw the end: the lane is free. */
+void session_enter_settling(struct session *s)
+{
+    session_set_state(s, SESSION_SETTLING);
+    lanes_leave(&s->worker->lanes, &s->lane);
+    session_settle(s);
+}
+
+static void on_settled(const struct store_reply *reply, void *arg)
+{
+    struct session *s = arg;
+    if (!session_arrived(s))
+        return;
+    s->is_letter_pending = false;
+    if (s->state != SESSION_SETTLING)
+        return;
+    if (reply->outcome != STORE_DONE) {
+        metric_add(&session_metrics.store_failures, 1);
+        session_stall(s);
+    } else if (reply->verdict == VERDICT_OK) {
+        s->unsettled &= ~s->settling;
+        session_settle(s);
+    } else {
+        session_fenced(s);
+    }
+}
+
+static const char *item_name(unsigned item)
+{
+    return item == OWE_DEAD_LETTER ? "dlq" : "event";
+}
+
+/* The letters are in Kafka; the store is told, so that no later owner writes them again. */
+static void settle_in_store(struct session *s)
+{
+    unsigned item = (s->unsettled & OWE_DEAD_LETTER) != 0 ? OWE_DEAD_LETTER : OWE_EVENT;
+    struct store_stream stream = session_stream(s);
+    s->is_letter_pending = true;
+    s->settling = item;
+    s->pending++;
+    store_settle(s->worker->store, &stream, s->epoch, bytes_of_str(item_name(item)), on_settled,
+                 s);
+}
+
+static void letter_done(struct session *s, unsigned item)
+{
+    s->owed &= ~item;
+    if (s->has_stream && !s->is_closed) /* a closed stream is noted once, when all is said */
+        s->unsettled |= item;
+    session_settle(s);
+}
+
+static void on_delivered(struct session *s, unsigned item, enum brg_err err, const char *reason)
+{
+    if (!session_arrived(s))
+        return;
+    s->is_letter_pending = false;
+    if (s->state != SESSION_SETTLING)
+        return;
+    if (err == BRG_OK) {
+        metric_add(item == OWE_EVENT ? &session_metrics.events : &session_metrics.dead_letters,
+                   1);
+        letter_done(s, item);
+        return;
+    }
+    log_warn("session", "letter_failed", "stream=%s item=%s why=\"%s\"", s->id.text,
+             item_name(item), reason ? reason : "");
+    metric_add(&session_metrics.letter_failures, 1);
+    session_stall(s);
+}
+
+static void on_dead_letter(enum brg_err err, const char *reason, void *arg)
+{
+    on_delivered(arg, OWE_DEAD_LETTER, err, reason);
+}
+
+static void on_event(enum brg_err err, const char *reason, void *arg)
+{
+    on_delivered(arg, OWE_EVENT, err, reason);
+}
+
+static enum brg_err produce_dead_letter(struct session *s)
+{
+    struct dead_letter letter = {
+        .reason = s->dead_reason,
+        .error = s->error,
+        .attempts = s->attempts,
+        .first_ms = s->claimed_at_ms > 0 ? s->claimed_at_ms : clock_wall_ms(),
+        .last_ms = s->ended_at_ms > 0 ? s->ended_at_ms : clock_wall_ms(),
+    };
+    return letters_dead(&s->worker->letters, s->record, &letter, on_dead_letter, s);
+}
+
+static enum brg_err produce_event(struct session *s)
+{
+    struct message m;
+    struct json *root = NULL;
+    if (!session_message(s, &m, &root)) {
+        json_free(root);
+        return BRG_REJECT;
+    }
+    bool is_whole = s->reason == REASON_DONE && s->answer.text.len > 0 && !s->is_closed;
+    struct answer_event event = {
+        .outcome = s->is_closed ? "closed" : stream_reason_name(s->reason),
+        .pipeline = s->pipeline ? s->pipeline->name : "",
+        .text = buf_bytes(is_whole || s->is_closed ? &s->answer.text : &s->final),
+        .attempts = s->attempts,
+        .starts = s->starts,
+        .claimed_ms = s->claimed_at_ms,
+        .first_text_ms = s->first_text_at_ms,
+        .ended_ms = s->ended_at_ms,
+        .prompt_tokens = s->prompt_tokens,
+        .completion_tokens = s->completion_tokens,
+    };
+    enum brg_err err = letters_answer(&s->worker->letters, &m, &event, on_event, s);
+    json_free(root);
+    return err;
+}
+
+static void produce(struct session *s, unsigned item)
+{
+    s->is_letter_pending = true;
+    s->pending++;
+    enum brg_err err = item == OWE_DEAD_LETTER ? produce_dead_letter(s) : produce_event(s);
+    if (err == BRG_OK)
+        return;
+    s->pending--;
+    s->is_letter_pending = false;
+    if (err == BRG_RETRY) {
+        session_stall(s);
+        return;
+    }
+    log_error("session", "letter_lost", "stream=%s item=%s", s->id.text, item_name(item));
+    letter_done(s, item);
+}
+
+static void on_told(const struct store_reply *reply, void *arg)
+{
+    (void)reply; /* not noted: a later reader of this record says it once more */
+    struct session *s = arg;
+    if (session_arrived(s) && s->state == SESSION_SETTLING)
+        session_settled(s);
+}
+
+static void on_untold(const struct store_reply *reply, void *arg)
+{
+    (void)reply;
+    session_arrived(arg);
+}
+
+/* All is said about a stream that ingress had closed: noted, so that it is said once, and the
+ * lease given up for whoever reads a repeat. */
+static void note_told(struct session *s)
+{
+    struct store_stream stream = session_stream(s);
+    s->pending += 2;
+    store_note(s->worker->store, &stream, s->epoch, BYTES_LIT("told"), BYTES_LIT("1"),
+               on_untold, s);
+    store_release(s->worker->store, &stream, s->epoch, on_told, s);
+}
+
+/* The next thing owed, one at a time. Letters are outside effects: only under a firm lease,
+ * which claiming again with the same owner renews. */
+void session_settle(struct session *s)
+{
+    if (s->is_letter_pending)
+        return;
+    if (s->must_put && s->has_stream && !s->is_closed && s->final.len > 0) {
+        s->must_put = false;
+        session_claim(s); /* the store lost the end: granted, then written again */
+        return;
+    }
+    if (s->unsettled != 0)
+        settle_in_store(s);
+    else if (s->owed == 0 && s->is_closed && s->has_stream)
+        note_told(s);
+    else if (s->owed == 0)
+        session_settled(s);
+    else if (s->has_stream && !session_lease_is_firm(s))
+        session_claim(s);
+    else
+        produce(s, (s->owed & OWE_DEAD_LETTER) != 0 ? OWE_DEAD_LETTER : OWE_EVENT);
+}

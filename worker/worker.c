@@ -1,0 +1,342 @@
+#include "worker.h"
+
+#include "base/random.h"
+#include "intake.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+
+enum {
+    READY_WITHOUT_KAFKA_MS = 10000,
+    /* Owed letters after the drain; then whatever is left is released. */
+    GRACE_MS = 3000,
+    LEAVE_MS = 5000,
+    DELIVERY_TIMEOUT_MS = 30000,
+    PRODUCER_MESSAGES = 20000,
+    PRODUCER_KBYTES = 65536,
+    IDLE_CONNECTIONS = 256,
+};
+
+/* --- metrics --- */
+
+#define STATE_GAUGE(state, label) \
+    [state] = METRIC(METRIC_GAUGE, "botbridge_worker_sessions", label, "Sessions by state")
+
+static struct metric state_gauges[SESSION_RELEASING + 1] = {
+    STATE_GAUGE(SESSION_QUEUED, "state=\"queued\""),
+    STATE_GAUGE(SESSION_WAITING, "state=\"waiting\""),
+    STATE_GAUGE(SESSION_CLAIMING, "state=\"claiming\""),
+    STATE_GAUGE(SESSION_READY, "state=\"ready\""),
+    STATE_GAUGE(SESSION_RUNNING, "state=\"running\""),
+    STATE_GAUGE(SESSION_FINISHING, "state=\"finishing\""),
+    STATE_GAUGE(SESSION_SETTLING, "state=\"settling\""),
+    STATE_GAUGE(SESSION_RELEASING, "state=\"releasing\""),
+};
+static struct metric begun = METRIC(METRIC_GAUGE, "botbridge_worker_sessions_begun", NULL,
+                                    "Sessions that have their lane's turn");
+static struct metric begun_limit = METRIC(METRIC_GAUGE, "botbridge_worker_sessions_begun_limit",
+                                          NULL, "Bound of the above (worker.max_sessions)");
+static struct metric upstream_waiting =
+    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_waiting", NULL,
+           "Sessions waiting for a pipeline's place");
+static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_worker_frontier_age_ms",
+                                           NULL, "Age of the oldest incomplete record");
+static struct metric finals_kept = METRIC(METRIC_GAUGE, "botbridge_worker_finals", NULL,
+                                          "Final texts kept to be written again");
+
+static void refresh_metrics(void *arg)
+{
+    struct worker *w = arg;
+    for (size_t i = 0; i <= SESSION_RELEASING; i++)
+        metric_set(&state_gauges[i], (int64_t)w->in_state[i]);
+    metric_set(&begun, (int64_t)w->lanes.active);
+    metric_set(&begun_limit, (int64_t)w->lanes.capacity);
+    metric_set(&upstream_waiting, (int64_t)w->upstreams.waiting);
+    metric_set(&finals_kept, (int64_t)w->finals.count);
+    if (w->consumer)
+        metric_set(&frontier_age, bus_consumer_frontier_age_ms(w->consumer));
+}
+
+static void register_metrics(struct worker *w)
+{
+    session_metrics_register();
+    for (size_t i = 0; i <= SESSION_RELEASING; i++)
+        metric_register(&state_gauges[i]);
+    metric_register(&begun);
+    metric_register(&begun_limit);
+    metric_register(&upstream_waiting);
+    metric_register(&frontier_age);
+    metric_register(&finals_kept);
+    metrics_on_scrape(refresh_metrics, w);
+}
+
+/* --- readiness --- */
+
+static bool is_ready(void *arg, struct buf *why)
+{
+    struct worker *w = arg;
+    if (w->is_draining) {
+        buf_append_str(why, "draining");
+        return false;
+    }
+    if (!w->consumer || !bus_consumer_is_joined(w->consumer)) {
+        buf_append_str(why, "consumer group not joined");
+        return false;
+    }
+    return bus_producer_is_ready(w->producer, why);
+}
+
+void worker_say_ready(struct worker *w)
+{
+    if (w->is_ready_said)
+        return;
+    w->is_ready_said = true;
+    loop_timer_cancel(w->loop, &w->ready_timer);
+    log_ready("admin=%u", http_admin_port(w->admin));
+}
+
+/* Supervisors may start us before Kafka: the process serves then, /readyz says what is
+ * missing. */
+static void on_ready_timer(struct wheel_timer *timer, void *arg)
+{
+    (void)timer;
+    log_warn("worker", "kafka_absent", "why=\"not joined after %d s, going on\"",
+             READY_WITHOUT_KAFKA_MS / 1000);
+    worker_say_ready(arg);
+}
+
+/* --- what sessions are told --- */
+
+static void on_lane_turn(struct lane_place *place, void *arg)
+{
+    (void)arg;
+    session_on_turn(LIST_ENTRY(place, struct session, lane));
+}
+
+static void on_upstream_turn(struct upstream_place *place, void *arg)
+{
+    (void)arg;
+    session_on_upstream_turn(LIST_ENTRY(place, struct session, upstream));
+}
+
+/* `tell` may end the session it is given, and no other: lanes give no turns meanwhile. */
+static void tell_sessions(struct worker *w, void (*tell)(struct session *s))
+{
+    struct list *node = w->sessions.prev;
+    while (node != &w->sessions) {
+        struct session *s = LIST_ENTRY(node, struct session, node);
+        node = node->prev;
+        tell(s);
+    }
+}
+
+static void tell_store_up(struct session *s)
+{
+    session_on_store_up(s, false);
+}
+
+static void tell_store_new(struct session *s)
+{
+    session_on_store_up(s, true);
+}
+
+static void on_store(bool is_up, bool is_new_run, void *arg)
+{
+    struct worker *w = arg;
+    if (!is_up || w->is_closing)
+        return;
+    tell_sessions(w, is_new_run ? tell_store_new : tell_store_up);
+    finals_expire(&w->finals, loop_now_ms(w->loop));
+    if (is_new_run)
+        finals_write(&w->finals, w->store, w->config->worker.lease_ms);
+}
+
+/* --- creation --- */
+
+struct bus_setting *worker_kafka_settings(const struct config *c)
+{
+    struct bus_setting *settings = brg_calloc(c->kafka.setting_count + 1, sizeof(*settings));
+    for (size_t i = 0; i < c->kafka.setting_count; i++)
+        settings[i] =
+            (struct bus_setting){c->kafka.settings[i].name, c->kafka.settings[i].value};
+    return settings;
+}
+
+static enum brg_err start_store(struct worker *w, struct brg_error *error)
+{
+    struct store_options options = {
+        .url = w->config->store.url,
+        .connect_timeout_ms = w->config->store.connect_timeout_ms,
+        .command_timeout_ms = w->config->store.command_timeout_ms,
+        .max_outstanding = (unsigned)w->config->store.max_outstanding,
+    };
+    w->store = store_new(w->loop, &options, error);
+    if (!w->store)
+        return BRG_STOP;
+    store_watch(w->store, on_store, w);
+    return BRG_OK;
+}
+
+static enum brg_err start_producer(struct worker *w, struct brg_error *error)
+{
+    const struct config *c = w->config;
+    const char *const topics[] = {w->events_topic, w->dlq_topic, NULL};
+    struct bus_setting *settings = worker_kafka_settings(c);
+    struct bus_producer_options options = {
+        .base = {"botbridge-worker", settings, c->kafka.setting_count},
+        .delivery_timeout_ms = DELIVERY_TIMEOUT_MS,
+        .queue_max_messages = PRODUCER_MESSAGES,
+        .queue_max_kbytes = PRODUCER_KBYTES,
+        .topics = topics,
+        .allow_unsafe_durability = c->kafka.allow_unsafe_durability,
+    };
+    w->producer = bus_producer_new(w->loop, &options, error);
+    free(settings);
+    if (!w->producer)
+        return BRG_STOP;
+    letters_init(&w->letters, w->producer, w->crypto, c->kafka.topic_prefix);
+    return BRG_OK;
+}
+
+static enum brg_err start_parts(struct worker *w, struct brg_error *error)
+{
+    const struct config *c = w->config;
+    struct fetch_options fetch = {.max_idle_connections = IDLE_CONNECTIONS};
+    w->crypto = crypto_new();
+    w->fetch = fetch_pool_new(w->loop, &fetch);
+    pipeline_context_init(&w->pipelines, w->loop, w->fetch);
+    bus_topic_name(w->requests_topic, c->kafka.topic_prefix, BUS_REQUESTS);
+    bus_topic_name(w->events_topic, c->kafka.topic_prefix, BUS_EVENTS);
+    bus_topic_name(w->dlq_topic, c->kafka.topic_prefix, BUS_DLQ);
+    w->admin = http_admin_new(w->loop, c->worker.admin, is_ready, w, error);
+    if (!w->admin || start_store(w, error) != BRG_OK || start_producer(w, error) != BRG_OK)
+        return BRG_STOP;
+    return intake_start(w, error);
+}
+
+static void on_drain_timer(struct wheel_timer *timer, void *arg);
+
+struct worker *worker_new(struct loop *loop, struct config *config, const char *config_path,
+                          struct brg_error *error)
+{
+    struct worker *w = BRG_NEW(struct worker);
+    w->loop = loop;
+    w->config = config;
+    w->config_path = brg_strdup(config_path);
+    w->process_id = random_u64();
+    list_init(&w->sessions);
+    lanes_init(&w->lanes, (size_t)config->worker.max_sessions, on_lane_turn, w);
+    upstreams_init(&w->upstreams, on_upstream_turn, w);
+    finals_init(&w->finals);
+    wheel_timer_init(&w->ready_timer, on_ready_timer, w);
+    wheel_timer_init(&w->drain_timer, on_drain_timer, w);
+    register_metrics(w);
+    if (start_parts(w, error) != BRG_OK) {
+        worker_free(w);
+        return NULL;
+    }
+    loop_timer_set(loop, &w->ready_timer, READY_WITHOUT_KAFKA_MS);
+    return w;
+}
+
+unsigned worker_admin_port(const struct worker *w)
+{
+    return http_admin_port(w->admin);
+}
+
+/* --- reload --- */
+
+void worker_reload(struct worker *w)
+{
+    struct buf report;
+    buf_init(&report, CONFIG_REPORT_MAX_BYTES);
+    struct config *fresh = config_load(w->config_path, &report);
+    if (fresh) {
+        config_unref(w->config);
+        w->config = fresh;
+        if (!w->is_draining)
+            lanes_set_capacity(&w->lanes, (size_t)fresh->worker.max_sessions);
+        log_info("worker", "reloaded", "bots=%zu pipelines=%zu", fresh->bot_count,
+                 fresh->pipeline_count);
+        tell_sessions(w, session_on_reload);
+    } else {
+        log_warn("worker", "reload_refused", "why=\"" BYTES_FMT "\"",
+                 BYTES_ARG(buf_bytes(&report)));
+    }
+    buf_free(&report);
+}
+
+/* --- drain and end --- */
+
+/* First the running answers' time is over, then that of the owed letters. */
+static void on_drain_timer(struct wheel_timer *timer, void *arg)
+{
+    struct worker *w = arg;
+    (void)timer;
+    if (!w->is_drain_over) {
+        w->is_drain_over = true;
+        log_info("worker", "drain_over", "running=%zu",
+                 w->in_state[SESSION_READY] + w->in_state[SESSION_RUNNING]);
+        tell_sessions(w, session_on_drain_over);
+        loop_timer_set(w->loop, &w->drain_timer, GRACE_MS);
+        return;
+    }
+    if (w->is_grace_over) {
+        loop_stop(w->loop);
+        return;
+    }
+    w->is_grace_over = true;
+    tell_sessions(w, session_on_grace_over);
+    loop_timer_set(w->loop, &w->drain_timer, GRACE_MS);
+}
+
+void worker_drain(struct worker *w)
+{
+    if (w->is_draining)
+        return;
+    w->is_draining = true;
+    log_info("worker", "draining", "queued=%zu running=%zu", w->in_state[SESSION_QUEUED],
+             w->in_state[SESSION_READY] + w->in_state[SESSION_RUNNING]);
+    bus_consumer_stop_reading(w->consumer);
+    lanes_set_capacity(&w->lanes, 0);
+    loop_timer_set(w->loop, &w->drain_timer, w->config->worker.drain_ms);
+    tell_sessions(w, session_on_drain);
+    if (list_is_empty(&w->sessions))
+        loop_stop(w->loop);
+}
+
+static void drop_rest(struct worker *w)
+{
+    lanes_set_capacity(&w->lanes, 0);
+    tell_sessions(w, session_drop);
+}
+
+/* Callbacks still owed come while the parts are freed, so the sessions' memory goes then. */
+void worker_free(struct worker *w)
+{
+    if (!w)
+        return;
+    w->is_closing = true;
+    loop_timer_cancel(w->loop, &w->ready_timer);
+    loop_timer_cancel(w->loop, &w->drain_timer);
+    drop_rest(w);
+    if (w->consumer)
+        bus_consumer_free(w->consumer, LEAVE_MS);
+    if (w->producer)
+        bus_producer_free(w->producer);
+    store_free(w->store);
+    if (w->fetch) {
+        pipeline_context_clear(&w->pipelines);
+        fetch_pool_free(w->fetch);
+    }
+    if (w->admin)
+        http_admin_free(w->admin);
+    metrics_off_scrape(refresh_metrics, w);
+    finals_free(&w->finals);
+    lanes_free(&w->lanes);
+    upstreams_free(&w->upstreams);
+    if (w->crypto)
+        crypto_free(w->crypto);
+    config_unref(w->config);
+    free(w->config_path);
+    free(w);
+}
