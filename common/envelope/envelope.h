@@ -5,7 +5,8 @@
  * reader of 1 would misread raises it. Secrets (keys, tokens) never enter a record;
  * response_url and media URLs do, and never a log line.
  *
- * All struct bytes are views: into the callback on the way out, into `json` on the way in. */
+ * All struct bytes are views: into the callback on the way out, into the parsed value and the
+ * record's headers on the way in. Any thread, one envelope per thread. */
 #pragma once
 
 #include "base/buf.h"
@@ -44,6 +45,7 @@ struct message {
 
 #define ENVELOPE_HEADERS_MAX 16
 #define ENVELOPE_VALUE_MAX_BYTES 950000 /* a record stays under 1 MB with its headers */
+#define ENVELOPE_HEADERS_MAX_BYTES 16384
 
 struct envelope_header {
     const char *name;
@@ -63,7 +65,8 @@ void envelope_init(struct envelope *e);
 void envelope_free(struct envelope *e);
 
 /* Encodes; BRG_REJECT when it would not fit. `type` is the CloudEvents type, e.g.
- * ENVELOPE_TYPE_REQUEST. The same envelope may be encoded into again. */
+ * ENVELOPE_TYPE_REQUEST. The same envelope may be encoded into again. Left out: bb-stream of an
+ * empty stream, bb-start and bb-deadline of 0, and the value's empty optional members. */
 #define ENVELOPE_TYPE_REQUEST "botbridge.request.v1"
 #define ENVELOPE_TYPE_EVENT "botbridge.event.v1"
 #define ENVELOPE_TYPE_ANSWER "botbridge.answer.v1"
@@ -71,9 +74,11 @@ enum brg_err envelope_encode(struct envelope *e, const struct message *m, const 
                              struct crypto *c) BRG_MUST_CHECK;
 
 /* Appends the Kafka key: bot + chat (group) or bot + user (single), with the fallbacks of
- * design section 4; also the conversation id in the value. */
+ * design section 4; also the conversation id in the value. "bot:c:chat", "bot:u:user" or
+ * "bot:m:message"; ':', '%', white space and control characters inside an id are
+ * percent-encoded, so that two different conversations never have one name. */
 void message_conversation(struct buf *out, const struct message *m);
-/* Appends the name of the unit of order: bot + chat + user. */
+/* Appends the name of the unit of order: bot + chat + user ("bot:c:chat:u:user"). */
 void message_lane(struct buf *out, const struct message *m);
 
 /* What can be told from headers alone, so that an unreadable value can still be ended. */
@@ -88,7 +93,8 @@ typedef struct bytes envelope_header_fn(const char *name, void *arg); /* empty w
 void envelope_read_hint(envelope_header_fn *header, void *arg, struct envelope_hint *hint);
 
 /* Decodes a value. On BRG_OK `*root` owns what the views point into (json_free after last use).
- * BRG_REJECT: not ours or malformed; error names the member. */
+ * BRG_REJECT: not ours or malformed; error names the member. The start comes from the hint (the
+ * value does not have it; receipt when absent); the value's stream and deadline win over it. */
 enum brg_err envelope_decode(struct bytes value, const struct envelope_hint *hint,
                              struct message *m, struct json **root,
                              struct brg_error *error) BRG_MUST_CHECK;

@@ -12,6 +12,9 @@ struct stream_id {
 /* First 22 characters of base64url(SHA-256("botbridge/1\n" bot "\n" message_id)). */
 struct stream_id stream_id_of(struct crypto *c, struct bytes bot, struct bytes message_id);
 
+/* 22 characters of that alphabet; false leaves *id alone. */
+bool stream_id_parse(struct bytes text, struct stream_id *id) BRG_MUST_CHECK;
+
 static inline struct bytes stream_id_bytes(const struct stream_id *id)
 {
     return bytes_of(id->text, STREAM_ID_CHARS);
