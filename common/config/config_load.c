@@ -24,6 +24,13 @@ static bool is_listed(const char *const *names, struct bytes name)
     return false;
 }
 
+/* A null looks like an absent member everywhere else. */
+static void check_null(struct reader *r, const char *path, const struct json *value)
+{
+    if (json_type(value) == JSON_NULL)
+        config_mistake(r, path, "null given, leave the key out for its default");
+}
+
 static void report_unknown(struct reader *r, const char *path, struct bytes name,
                            const char *const *names)
 {
@@ -41,7 +48,6 @@ static void check_member(struct bytes name, const struct json *value, void *arg)
     const char *names[NAMES_MAX];
     size_t count = 0;
     char path[CONFIG_PATH_BYTES];
-    (void)value;
     config_path(path, o->path, name);
     for (size_t i = 0; i < o->group_count; i++) {
         if (is_listed(o->groups[i]->later, name)) {
@@ -55,7 +61,9 @@ static void check_member(struct bytes name, const struct json *value, void *arg)
         }
     }
     names[count] = NULL;
-    if (!is_listed(names, name) && !o->is_open)
+    if (is_listed(names, name))
+        check_null(o->reader, path, value);
+    else if (!o->is_open)
         report_unknown(o->reader, path, name, names);
 }
 
@@ -336,7 +344,6 @@ static void check_section(struct bytes name, const struct json *value, void *arg
     const char *names[NAMES_MAX];
     size_t count = 0;
     char path[CONFIG_PATH_BYTES];
-    (void)value;
     config_path(path, NULL, name);
     if (is_listed(config_later_sections, name)) {
         config_mistake(r, path, "is not supported by this version");
@@ -350,7 +357,9 @@ static void check_section(struct bytes name, const struct json *value, void *arg
     }
     names[count++] = "$schema"; /* for editors */
     names[count] = NULL;
-    if (!is_listed(names, name))
+    if (is_listed(names, name))
+        check_null(r, path, value);
+    else
         report_unknown(r, path, name, names);
 }
 
