@@ -3,15 +3,18 @@
  * One connection, pipelined; hiredis 0.14 has no timeouts, so they are here: a reply that does
  * not come within command_timeout_ms ends the connection, and it is made again with jittered
  * back-off (address resolved anew each time, in a helper thread). Every operation's callback is
- * called exactly once, with STORE_UNAVAILABLE when its outcome is unknown or the store is away.
- * All operations are safe to repeat after an unknown outcome. Everything runs on the loop's
- * thread.
+ * called exactly once, never inside the call that starts it, with STORE_UNAVAILABLE when its
+ * outcome is unknown or the store is away. All operations are safe to repeat after an unknown
+ * outcome; a callback that repeats at once while the store is away keeps the loop busy, so wait
+ * for store_watch or back off. Callbacks may start operations, but not call store_free.
+ * Everything runs on the loop's thread.
  *
  * Record of a stream (keys share the hash tag {id}, every key has a TTL):
  *   bb:{id}:m  hash   bot state reason by epoch owner lease_until start_at deadline_at starts
- *                     shown_at owed n:<note>…
+ *                     shown_at owed x n:<note>…
  *   bb:{id}:t  string the text to show now
- *   bb:{id}:x  string what only the final answer carries
+ *   bb:{id}:x  string what only the final answer carries (field x says that there is some)
+ * Text and extras of a final stream live 30 minutes, or ttl_ms where that is shorter.
  *
  * Times in the record are store time (Redis TIME), in milliseconds. */
 #pragma once
@@ -32,11 +35,15 @@ struct store_options {
 /* BRG_STOP for a malformed URL; an absent server is no failure. Starts connecting. */
 struct store *store_new(struct loop *loop, const struct store_options *options,
                         struct brg_error *error);
-void store_free(struct store *s); /* pending callbacks come with STORE_UNAVAILABLE */
+/* Pending callbacks come with STORE_UNAVAILABLE before it returns, those of operations that
+ * they start as well. */
+void store_free(struct store *s);
 
 bool store_is_up(const struct store *s);
-/* Told of every change, on the loop. `is_new_run` when coming up: another server process (empty
- * restart, failover) than the last one: what was written may be gone. */
+/* Told of every change, on the loop; up to STORE_WATCHERS watchers. `is_new_run` when coming
+ * up: another server process (empty restart, failover) than the last one: what was written may
+ * be gone. The first time up is no new run. */
+enum { STORE_WATCHERS = 8 };
 typedef void store_watch_fn(bool is_up, bool is_new_run, void *arg);
 void store_watch(struct store *s, store_watch_fn *fn, void *arg);
 
@@ -63,13 +70,14 @@ enum stream_reason {
 enum store_outcome {
     STORE_DONE,        /* the verdict says what happened */
     STORE_UNAVAILABLE, /* away, loading, failing over, timed out: repeat later */
-    STORE_REFUSED, /* out of memory, misconfigured, no permission: alarmed here, repeat later */
+    STORE_REFUSED, /* out of memory, misconfigured, no permission: alarmed here, repeat later;
+                    * also an id or size that no repeat will help */
 };
 
 enum store_verdict {
     VERDICT_OK,
     VERDICT_GRANTED, /* claim: ours to run */
-    VERDICT_HELD,    /* claim: another owner's lease is live until held_until_ms */
+    VERDICT_HELD,    /* claim: another owner's lease is live until held_until_ms; close: no */
     VERDICT_FINAL,   /* a worker finished it; `reason`, `owed` */
     VERDICT_CLOSED,  /* ingress told the user it is over; `reason` */
     VERDICT_FENCED,  /* a newer epoch owns the stream */
@@ -88,8 +96,8 @@ struct store_reply {
     int64_t start_at_ms, deadline_at_ms; /* store time */
     int64_t shown_at_ms;                 /* 0: no poll rendered the final text yet */
     uint64_t epoch;
-    int64_t held_until_ms;
-    size_t shown_bytes; /* claim: length of the text shown now */
+    int64_t held_until_ms; /* end of the lease, whoever has it */
+    size_t shown_bytes;    /* claim: length of the text shown now */
     unsigned starts;
     struct bytes owed;  /* comma-separated */
     struct bytes notes; /* "field=value\n"… */
@@ -110,14 +118,15 @@ struct store_stream {
 /* Plain reads, no script, one round trip: state (STREAM_MISSING when there is none), bot,
  * reason, times, text; extras of a final that has some. */
 void store_read(struct store *s, struct bytes id, store_cb *cb, void *arg);
-/* Creates if absent (or turns `unknown` into `open`); a repeat keeps the first start. Reply as
- * store_read. `as` is STREAM_OPEN or STREAM_UNKNOWN. */
+/* Creates if absent (or turns `unknown` into `open`); a repeat keeps the first start, and bot.
+ * Reply as store_read. `as` is STREAM_OPEN or STREAM_UNKNOWN. */
 void store_open(struct store *s, const struct store_stream *stream, enum stream_state as,
                 store_cb *cb, void *arg);
 /* Makes it final by ingress. VERDICT_OK: it is (a repeat of the same reason is OK too).
  * Otherwise what it already is: VERDICT_FINAL, VERDICT_CLOSED (another reason), or, for
- * REASON_BUSY and REASON_LOST only, VERDICT_HELD: a worker has it. Reply carries state and text
- * as store_read. */
+ * REASON_BUSY and REASON_LOST only, VERDICT_HELD: a worker has or had it (its lease may be
+ * over: it was durable all the same), or, for REASON_LOST, it is `open`. Reply carries state
+ * and text as store_read. */
 void store_close(struct store *s, const struct store_stream *stream, enum stream_reason reason,
                  store_cb *cb, void *arg);
 /* A poll rendered the final text: notes shown_at once and settles the owed item "shown". */
@@ -125,20 +134,27 @@ void store_shown(struct store *s, struct bytes id, store_cb *cb, void *arg);
 
 /* --- worker --- */
 
-/* `owner` is unique per attempt to own (a repeat after an unknown outcome uses the same and
- * gets the same epoch). GRANTED, HELD, FINAL, CLOSED. FINAL with something owed and CLOSED
- * grant epoch and lease too, so that the outside effects that are still owed can be fenced. */
+/* On a missing record, and on `open` or `unknown` that an ingress made after the store lost its
+ * data, each of these makes it `run` again: the epoch decides who may write. An epoch above the
+ * stored one is accepted (a failover lost the claim).
+ *
+ * `owner` is not empty and unique per attempt to own (a repeat after an unknown outcome uses
+ * the same, gets the same epoch and counts no further start). GRANTED, HELD, FINAL, CLOSED.
+ * FINAL with something owed and CLOSED grant epoch and lease too, so that the outside effects
+ * that are still owed can be fenced; so both are HELD while another owner's lease is live.
+ * Except for HELD the reply carries text, extras of a final, and notes. */
 void store_claim(struct store *s, const struct store_stream *stream, struct bytes owner,
                  int64_t lease_ms, store_cb *cb, void *arg);
 /* Replaces the whole text and renews the lease; `text.ptr == NULL` only renews. OK, FENCED,
- * CLOSED, FINAL. */
+ * CLOSED (the lease is renewed, for what follows outside), FINAL. */
 void store_put(struct store *s, const struct store_stream *stream, uint64_t epoch,
                struct bytes text, int64_t lease_ms, store_cb *cb, void *arg);
 /* Intent or result of an outside effect; must be OK before the effect. OK, FENCED. */
 void store_note(struct store *s, const struct store_stream *stream, uint64_t epoch,
                 struct bytes field, struct bytes value, store_cb *cb, void *arg);
-/* Final text, extras and what is still owed, atomically. A repeat with the same epoch is OK.
- * OK, FENCED, CLOSED. */
+/* Final text, extras and what is still owed, atomically; with nothing owed the lease is given
+ * up. A repeat with the same epoch is OK and changes nothing. OK, FENCED, CLOSED (the lease is
+ * renewed), FINAL (an older epoch finished it, after a failover lost the newer claim). */
 void store_finish(struct store *s, const struct store_stream *stream, uint64_t epoch,
                   enum stream_reason reason, struct bytes text, struct bytes extras,
                   struct bytes owed, int64_t lease_ms, store_cb *cb, void *arg);
@@ -146,7 +162,8 @@ void store_finish(struct store *s, const struct store_stream *stream, uint64_t e
  */
 void store_settle(struct store *s, const struct store_stream *stream, uint64_t epoch,
                   struct bytes item, store_cb *cb, void *arg);
-/* Gives the lease up at once, so that another worker goes on. OK, FENCED. */
+/* Gives the lease up at once, so that another worker goes on; this start is not counted. OK,
+ * FENCED. */
 void store_release(struct store *s, const struct store_stream *stream, uint64_t epoch,
                    store_cb *cb, void *arg);
 

@@ -44,7 +44,7 @@ enum conn_state {
     CONN_UP,       /* operations are taken; `timer` watches the oldest reply due */
 };
 
-enum { STORE_WATCHERS = 4, STORE_RUN_ID_BYTES = 64, STORE_FAILURE_BYTES = 128 };
+enum { STORE_RUN_ID_BYTES = 64, STORE_FAILURE_BYTES = 128 };
 
 struct store_watcher {
     store_watch_fn *fn;

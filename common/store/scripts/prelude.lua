@@ -39,6 +39,7 @@ local function record()
     return r
 end
 
+-- Of a record's fields only epoch and lease_until are numbers, all others are what was stored.
 local changes = {}
 local function set(r, field, value)
     r[field] = value
@@ -86,7 +87,7 @@ local function own(epoch)
         set(r, 'state', 'run')
     end
     if r.starts == '' then
-        set(r, 'starts', 1)
+        set(r, 'starts', '1')
     end
     if prior < epoch then
         set(r, 'epoch', epoch)
@@ -124,7 +125,7 @@ end
 
 local function brief(verdict, r)
     return {verdict, r.state, r.reason, r.by, r.bot, r.start_at, r.deadline_at, r.shown_at,
-        int(r.epoch), int(r.lease_until), tostring(r.starts), r.owed}
+        int(r.epoch), int(r.lease_until), r.starts, r.owed}
 end
 
 local function whole(verdict, r)

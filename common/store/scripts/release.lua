@@ -5,7 +5,7 @@ if prior > epoch then
 end
 -- An orderly hand-over is no failed start; a repeat finds no owner and counts nothing.
 if r.state == 'run' and r.owner ~= '' then
-    set(r, 'starts', math.max((tonumber(r.starts) or 1) - 1, 0))
+    set(r, 'starts', int(math.max((tonumber(r.starts) or 1) - 1, 0)))
 end
 unlease(r)
 save()
