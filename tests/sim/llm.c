@@ -1,0 +1,427 @@
+#include "llm.h"
+
+#include "base/clock.h"
+#include "http/http_server.h"
+#include "llm_script.h"
+#include "json/json.h"
+#include "json/json_writer.h"
+
+#include <getopt.h>
+#include <signal.h>
+
+#define BODY_MAX_BYTES (8u << 20)
+#define CALLS_MAX 100000 /* remembered; more are answered but not listed */
+#define TICK_MS 20       /* tokens due in one tick go out together, like a server's flushes */
+
+struct call {
+    char *question, *authorization, *model;
+    bool stream, is_complete;
+    int status;
+    int64_t at_ms;
+};
+
+struct llm {
+    struct loop *loop;
+    struct http_server *server;
+    struct crypto *crypto;
+    struct llm_script defaults;
+    struct call *calls;
+    size_t call_count;
+};
+
+/* One answer on its way. */
+struct answer {
+    struct llm *llm;
+    struct http_request *request; /* NULL once the client is gone */
+    struct call *call;            /* NULL when not remembered */
+    struct llm_script script;
+    struct wheel_timer timer;
+    struct buf text, out;
+    size_t *ends;
+    size_t count, sent;
+    int64_t began_ms;
+};
+
+static struct bytes last_user_text(const struct json *body)
+{
+    const struct json *messages = json_get(body, "messages");
+    for (size_t i = json_length(messages); i-- > 0;) {
+        const struct json *m = json_item(messages, i);
+        if (bytes_eq_str(json_get_string(m, "role"), "user"))
+            return json_get_string(m, "content");
+    }
+    return BYTES_LIT("");
+}
+
+static uint64_t calls_before(const struct llm *l, struct bytes question)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < l->call_count; i++)
+        n += bytes_eq_str(question, l->calls[i].question);
+    return n;
+}
+
+static struct call *remember(struct llm *l, struct http_request *req, const struct json *body,
+                             struct bytes question)
+{
+    if (l->call_count == CALLS_MAX)
+        return NULL;
+    if (!l->calls) /* answers on their way keep pointers: all room is made at once */
+        l->calls = brg_calloc(CALLS_MAX, sizeof(*l->calls));
+    struct call *call = &l->calls[l->call_count++];
+    *call = (struct call){
+        .question = bytes_dup(question),
+        .authorization = bytes_dup(http_header(req, "Authorization")),
+        .model = bytes_dup(json_get_string(body, "model")),
+        .stream = json_bool(json_get(body, "stream"), false),
+        .status = 200,
+        .at_ms = clock_wall_ms(),
+    };
+    return call;
+}
+
+static void answer_free(struct answer *a)
+{
+    loop_timer_cancel(a->llm->loop, &a->timer);
+    buf_free(&a->text);
+    buf_free(&a->out);
+    free(a->ends);
+    free(a);
+}
+
+/* Appends one server-sent event with a delta of `text` under `member` ("content", …). */
+static void write_delta(struct buf *out, const char *member, struct bytes text,
+                        const char *finish_reason)
+{
+    struct json_writer w;
+    buf_append_str(out, "data: ");
+    json_begin(&w, out);
+    json_open(&w, NULL, '{');
+    json_str(&w, "object", BYTES_LIT("chat.completion.chunk"));
+    json_open(&w, "choices", '[');
+    json_open(&w, NULL, '{');
+    json_i64(&w, "index", 0);
+    json_open(&w, "delta", '{');
+    if (member)
+        json_str(&w, member, text);
+    json_close(&w, '}');
+    if (finish_reason)
+        json_str(&w, "finish_reason", bytes_of_str(finish_reason));
+    else
+        json_nul(&w, "finish_reason");
+    json_close(&w, '}');
+    json_close(&w, ']');
+    json_close(&w, '}');
+    buf_append_str(out, "\n\n");
+}
+
+static void write_end(struct answer *a)
+{
+    write_delta(&a->out, NULL, BYTES_LIT(""), "stop");
+    if (a->script.usage)
+        buf_printf(&a->out,
+                   "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],"
+                   "\"usage\":{\"completion_tokens\":%zu}}\n\n",
+                   a->count);
+    if (!a->script.no_done)
+        buf_append_str(&a->out, "data: [DONE]\n\n");
+}
+
+static void flush(struct answer *a)
+{
+    if (a->out.len > 0)
+        http_stream_write(a->request, buf_bytes(&a->out));
+    buf_reset(&a->out);
+}
+
+/* The failure that is due after a->sent tokens. False when the answer is over because of it. */
+static bool play_failure(struct answer *a)
+{
+    const struct llm_script *s = &a->script;
+    if (s->cut && a->sent == s->cut) {
+        flush(a);
+        http_stream_abort(a->request);
+        return false;
+    }
+    if (s->junk && a->sent == s->junk)
+        buf_append_str(&a->out, "data: <html>502 Bad Gateway</html>\n\n");
+    else if (s->error && a->sent == s->error)
+        buf_append_str(&a->out,
+                       "data: {\"error\":{\"message\":\"overloaded\",\"code\":502}}\n\n");
+    else
+        return true;
+    flush(a);
+    http_stream_end(a->request);
+    return false;
+}
+
+static bool is_hanging(const struct answer *a)
+{
+    return a->script.hang && a->sent >= a->script.hang;
+}
+
+static size_t due_tokens(const struct answer *a)
+{
+    int64_t elapsed = loop_now_ms(a->llm->loop) - a->began_ms;
+    size_t due = (size_t)elapsed * (size_t)a->script.rate / 1000 + 1;
+    return due < a->count ? due : a->count;
+}
+
+static void on_tick(struct wheel_timer *t, void *arg)
+{
+    (void)t;
+    struct answer *a = arg;
+    size_t due = due_tokens(a);
+    while (a->sent < due && !is_hanging(a)) {
+        size_t from = a->sent ? a->ends[a->sent - 1] : 0;
+        write_delta(&a->out, "content", bytes_of(a->text.ptr + from, a->ends[a->sent] - from),
+                    NULL);
+        a->sent++;
+        if (!play_failure(a))
+            return;
+    }
+    if (a->sent == a->count) {
+        write_end(a);
+        flush(a);
+        if (a->call)
+            a->call->is_complete = true;
+        http_stream_end(a->request);
+        return;
+    }
+    flush(a);
+    if (is_hanging(a))
+        return;
+    int64_t next = (int64_t)(1000 / a->script.rate);
+    loop_timer_set(a->llm->loop, &a->timer, next > TICK_MS ? next : TICK_MS);
+}
+
+static void on_begin(struct wheel_timer *t, void *arg)
+{
+    struct answer *a = arg;
+    a->began_ms = loop_now_ms(a->llm->loop);
+    if (a->script.think)
+        write_delta(&a->out, "reasoning_content", BYTES_LIT("先想一想再回答"), NULL);
+    t->fire = on_tick;
+    on_tick(t, a);
+}
+
+static void reply_json(struct answer *a)
+{
+    struct json_writer w;
+    json_begin(&w, &a->out);
+    json_open(&w, NULL, '{');
+    json_str(&w, "object", BYTES_LIT("chat.completion"));
+    json_open(&w, "choices", '[');
+    json_open(&w, NULL, '{');
+    json_open(&w, "message", '{');
+    json_str(&w, "role", BYTES_LIT("assistant"));
+    json_str(&w, "content", buf_bytes(&a->text));
+    json_close(&w, '}');
+    json_str(&w, "finish_reason", BYTES_LIT("stop"));
+    json_close(&w, '}');
+    json_close(&w, ']');
+    json_close(&w, '}');
+    if (a->call)
+        a->call->is_complete = true;
+    http_reply(a->request, 200, "application/json", &a->out);
+}
+
+static void refuse(struct http_request *req, int status, const char *message)
+{
+    struct buf body;
+    buf_init(&body, 512);
+    buf_printf(&body, "{\"error\":{\"message\":\"%s\",\"code\":%d}}", message, status);
+    http_reply(req, status, "application/json", &body);
+    buf_free(&body);
+}
+
+static void start_answer(struct llm *l, struct http_request *req, struct bytes question,
+                         const struct llm_script *script, struct call *call, bool is_stream)
+{
+    struct answer *a = BRG_NEW(struct answer);
+    *a = (struct answer){.llm = l, .request = req, .call = call, .script = *script};
+    buf_init(&a->text, LLM_ANSWER_MAX_BYTES);
+    buf_init(&a->out, 4 * LLM_ANSWER_MAX_BYTES);
+    llm_answer(l->crypto, question, script, &a->text, &a->ends, &a->count);
+    wheel_timer_init(&a->timer, on_begin, a);
+    http_set_context(req, a);
+    if (script->json || !is_stream) {
+        reply_json(a);
+        return;
+    }
+    http_stream_begin(req, 200, "text/event-stream; charset=utf-8");
+    http_stream_write(req, BYTES_LIT(": simulated\n\n"));
+    loop_timer_set(l->loop, &a->timer, (int64_t)script->delay_ms);
+}
+
+static void on_chat(struct llm *l, struct http_request *req)
+{
+    struct json *body = json_parse(http_body(req), JSON_PEER, NULL);
+    if (!body) {
+        refuse(req, 400, "the body is not JSON");
+        return;
+    }
+    struct bytes question = last_user_text(body);
+    struct llm_script script;
+    llm_script_of(question, &l->defaults, &script);
+    uint64_t before = script.fail_status ? calls_before(l, question) : 0;
+    struct call *call = remember(l, req, body, question);
+    if (script.fail_status && before < script.fail_times) {
+        if (call)
+            call->status = (int)script.fail_status;
+        refuse(req, (int)script.fail_status, "as asked");
+    } else {
+        start_answer(l, req, question, &script, call,
+                     json_bool(json_get(body, "stream"), false));
+    }
+    json_free(body);
+}
+
+static void on_calls(struct llm *l, struct http_request *req)
+{
+    struct bytes question;
+    bool is_one = http_query(req, "question", &question);
+    struct buf out;
+    struct json_writer w;
+    buf_init(&out, 64u << 20);
+    json_begin(&w, &out);
+    json_open(&w, NULL, '[');
+    for (size_t i = 0; i < l->call_count; i++) {
+        const struct call *c = &l->calls[i];
+        if (is_one && !bytes_eq_str(question, c->question))
+            continue;
+        json_open(&w, NULL, '{');
+        json_str(&w, "question", bytes_of_str(c->question));
+        json_str(&w, "authorization", bytes_of_str(c->authorization));
+        json_str(&w, "model", bytes_of_str(c->model));
+        json_boolean(&w, "stream", c->stream);
+        json_i64(&w, "status", c->status);
+        json_boolean(&w, "is_complete", c->is_complete);
+        json_i64(&w, "at_ms", c->at_ms);
+        json_close(&w, '}');
+    }
+    json_close(&w, ']');
+    http_reply(req, 200, "application/json", &out);
+    buf_free(&out);
+}
+
+static void on_request(struct http_request *req, void *arg)
+{
+    if (http_method(req) == HTTP_POST && bytes_eq_str(http_path(req), "/v1/chat/completions"))
+        on_chat(arg, req);
+    else if (http_method(req) == HTTP_GET && bytes_eq_str(http_path(req), "/calls"))
+        on_calls(arg, req);
+    else
+        refuse(req, 404, "POST /v1/chat/completions or GET /calls");
+}
+
+static void on_gone(struct http_request *req, void *arg)
+{
+    (void)arg;
+    if (http_context(req))
+        answer_free(http_context(req));
+}
+
+static void on_signal(int signum, void *arg)
+{
+    (void)signum;
+    loop_stop(arg);
+}
+
+static void llm_free(struct llm *l)
+{
+    http_server_free(l->server);
+    loop_free(l->loop);
+    crypto_free(l->crypto);
+    for (size_t i = 0; i < l->call_count; i++) {
+        free(l->calls[i].question);
+        free(l->calls[i].authorization);
+        free(l->calls[i].model);
+    }
+    free(l->calls);
+}
+
+static int serve(const char *listen, const struct llm_script *defaults)
+{
+    struct llm l = {.loop = loop_new(), .crypto = crypto_new(), .defaults = *defaults};
+    struct http_options options = {
+        .listen = listen,
+        .max_body_bytes = BODY_MAX_BYTES,
+        .max_connections = 20000,
+        .idle_timeout_s = 120,
+    };
+    struct http_callbacks callbacks = {.on_request = on_request, .on_gone = on_gone, .arg = &l};
+    struct brg_error error;
+    l.server = http_server_new(l.loop, &options, &callbacks, &error);
+    if (!l.server) {
+        fprintf(stderr, "botbridge-sim llm: %s\n", error.text);
+        return BRG_EXIT_CONFIG;
+    }
+    loop_on_signal(l.loop, SIGTERM, on_signal, l.loop);
+    loop_on_signal(l.loop, SIGINT, on_signal, l.loop);
+    printf("ready listen=127.0.0.1:%u\n", http_server_port(l.server));
+    fflush(stdout);
+    loop_run(l.loop);
+    llm_free(&l);
+    return BRG_EXIT_DONE;
+}
+
+static int print_answer(const char *question, const struct llm_script *defaults)
+{
+    struct crypto *c = crypto_new();
+    struct llm_script script;
+    struct buf text;
+    size_t *ends = NULL, count;
+    buf_init(&text, LLM_ANSWER_MAX_BYTES);
+    llm_script_of(bytes_of_str(question), defaults, &script);
+    llm_answer(c, bytes_of_str(question), &script, &text, &ends, &count);
+    fwrite(text.ptr, 1, text.len, stdout);
+    free(ends);
+    buf_free(&text);
+    crypto_free(c);
+    return BRG_EXIT_DONE;
+}
+
+static int usage(void)
+{
+    fputs(
+        "usage: botbridge-sim llm [--listen 127.0.0.1:PORT] [--script 'tokens=40 rate=10 …']\n"
+        "       botbridge-sim llm --answer QUESTION      prints what the server would answer\n"
+        "\n"
+        "An OpenAI-compatible server with deterministic answers. A question may hold its own\n"
+        "directives in braces, e.g. \"hello {tokens=40 rate=10}\":\n"
+        "  tokens=N size=BYTES rate=TOKENS/S delay=MS fail=STATUSxTIMES hang=N cut=N junk=N\n"
+        "  error=N usage=1 think=1 json=1 done=0\n"
+        "GET /calls[?question=TEXT] lists the calls that arrived.\n",
+        stderr);
+    return BRG_EXIT_USAGE;
+}
+
+int llm_main(int argc, char **argv)
+{
+    static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
+                                            {"script", required_argument, NULL, 's'},
+                                            {"answer", required_argument, NULL, 'a'},
+                                            {0}};
+    const char *listen = "127.0.0.1:0", *question = NULL;
+    struct llm_script defaults = llm_script_defaults;
+    struct buf script;
+    int opt;
+    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (opt == 'l') {
+            listen = optarg;
+        } else if (opt == 'a') {
+            question = optarg;
+        } else if (opt == 's') {
+            buf_init(&script, 1024);
+            buf_printf(&script, "{%s}", optarg);
+            llm_script_of(buf_bytes(&script), &llm_script_defaults, &defaults);
+            buf_free(&script);
+        } else {
+            return usage();
+        }
+    }
+    if (optind != argc)
+        return usage();
+    return question ? print_answer(question, &defaults) : serve(listen, &defaults);
+}

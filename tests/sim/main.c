@@ -1,0 +1,33 @@
+/* botbridge-sim: plays the platforms and an LLM, for tests, load, and development without an
+ * account. */
+#include "llm.h"
+#include "wecom_chat.h"
+#include "wecom_load.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+static int usage(void)
+{
+    fputs(
+        "usage: botbridge-sim wecom chat …   ask a bot one question, as a WeCom user sees it\n"
+        "       botbridge-sim wecom load …   many users and streams, with latencies\n"
+        "       botbridge-sim llm …          an OpenAI-compatible server with known answers\n"
+        "Each with --help.\n",
+        stderr);
+    return BRG_EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "llm") == 0)
+        return llm_main(argc - 1, argv + 1);
+    if (argc >= 3 && strcmp(argv[1], "wecom") == 0) {
+        if (strcmp(argv[2], "chat") == 0)
+            return wecom_chat_main(argc - 2, argv + 2);
+        if (strcmp(argv[2], "load") == 0)
+            return wecom_load_main(argc - 2, argv + 2);
+    }
+    return usage();
+}
