@@ -119,7 +119,7 @@ bool answer_is_there(void *arg)
     return a->calls > 0;
 }
 
-void answer_free(struct answer *a)
+void rig_answer_free(struct answer *a)
 {
     buf_free(&a->copy);
     *a = (struct answer){0};
@@ -130,7 +130,7 @@ static struct answer *next_answer(void)
     static struct answer answers[ANSWERS];
     static unsigned next;
     struct answer *a = &answers[next++ % ANSWERS];
-    answer_free(a);
+    rig_answer_free(a);
     return a;
 }
 

@@ -36,7 +36,7 @@ struct answer {
 };
 void answer_take(const struct store_reply *reply, void *arg); /* a store_cb */
 bool answer_is_there(void *arg);
-void answer_free(struct answer *a);
+void rig_answer_free(struct answer *a);
 
 #define B(text) BYTES_LIT(text)
 
