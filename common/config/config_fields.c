@@ -1,6 +1,10 @@
 /* What follows from the table without reading a file: look-ups, defaults, freeing. */
 #include "config/config_keys.h"
 
+/* KEY_KIND fields are read through an int. */
+_Static_assert(sizeof(enum platform) == sizeof(int), "enum platform");
+_Static_assert(sizeof(enum pipeline_type) == sizeof(int), "enum pipeline_type");
+
 const struct config_group *config_group_of(enum group_kind kind, const char *variant)
 {
     CONFIG_EACH_GROUP(g)
