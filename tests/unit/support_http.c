@@ -2,12 +2,25 @@
 
 #include <unistd.h>
 
-static bool answer_in_turn(void *arg)
+static void answer_in_turn(struct http_request **req)
+{
+    if (*req)
+        http_reply_text(*req, 200, "text/plain", BYTES_LIT("in turn"));
+    *req = NULL;
+}
+
+static bool on_early_turn(void *arg)
 {
     struct http_fixture *f = arg;
-    if (f->for_turn)
-        http_reply_text(f->for_turn, 200, "text/plain", BYTES_LIT("late turn"));
-    f->for_turn = NULL;
+    f->turns++;
+    answer_in_turn(&f->for_early_turn);
+    return false;
+}
+
+static bool on_late_turn(void *arg)
+{
+    struct http_fixture *f = arg;
+    answer_in_turn(&f->for_late_turn);
     return false;
 }
 
@@ -49,8 +62,10 @@ void http_fixture_request(struct http_request *req, void *arg)
         loop_timer_set(f->loop, &f->timer, 5);
     } else if (bytes_eq_str(path, "/hold")) {
         f->held[f->held_count++] = req;
-    } else if (bytes_eq_str(path, "/turn")) {
-        f->for_turn = req;
+    } else if (bytes_eq_str(path, "/early")) {
+        f->for_early_turn = req;
+    } else if (bytes_eq_str(path, "/late")) {
+        f->for_late_turn = req;
     } else if (bytes_eq_str(path, "/stream")) {
         f->stream = req;
         http_stream_begin(req, 200, "text/event-stream");
@@ -83,11 +98,12 @@ void http_start(struct http_fixture *f, struct http_options options)
 {
     struct http_callbacks callbacks = {on_head, http_fixture_request, on_gone, f};
     struct brg_error error = {0};
+    f->early_turn = loop_turn_new(f->loop, on_early_turn, f);
     f->server = http_server_new(f->loop, &options, &callbacks, &error);
     if (!f->server)
         (void)fprintf(stderr, "%s\n", error.text);
     BRG_CHECK(f->server && http_server_port(f->server) > 0);
-    f->late_turn = loop_turn_new(f->loop, answer_in_turn, f);
+    f->late_turn = loop_turn_new(f->loop, on_late_turn, f);
 }
 
 const struct http_options http_usual = {.listen = "127.0.0.1:0",
@@ -109,6 +125,7 @@ int http_tear_down(void **state)
 {
     struct http_fixture *f = *state;
     http_server_free(f->server);
+    loop_turn_free(f->early_turn);
     loop_turn_free(f->late_turn);
     loop_timer_cancel(f->loop, &f->timer);
     loop_free(f->loop);
@@ -121,7 +138,7 @@ static void connection(void *arg)
 {
     struct http_fixture *f = arg;
     int fd = peer_connect(http_server_port(f->server));
-    peer_send(fd, bytes_of_str(f->text));
+    (void)peer_send(fd, bytes_of_str(f->text));
     f->was_open = !peer_read_all(fd, &f->in);
     (void)close(fd);
 }

@@ -10,11 +10,14 @@ enum { HTTP_LIMIT = 262144, HTTP_HELD = 8 };
 struct http_fixture {
     struct loop *loop;
     struct http_server *server;
-    struct loop_turn *late_turn; /* registered after the server's own */
+    struct loop_turn *early_turn; /* registered before the server's own */
+    struct loop_turn *late_turn;  /* and after it */
+    unsigned turns;
     struct wheel_timer timer;
     struct http_request *held[HTTP_HELD]; /* waiting for their answer */
     size_t held_count;
-    struct http_request *for_turn;
+    struct http_request *for_early_turn;
+    struct http_request *for_late_turn;
     struct http_request *stream;
     unsigned delivered;
     unsigned gone;
@@ -22,7 +25,8 @@ struct http_fixture {
     /* For peers. */
     const char *text;
     size_t chunk;
-    bool was_open;
+    bool was_open;  /* the server did not close */
+    bool was_reset; /* sending failed */
     struct buf in;
 };
 

@@ -143,14 +143,15 @@ int peer_accept(int listener)
     return fd;
 }
 
-void peer_send(int fd, struct bytes data)
+bool peer_send(int fd, struct bytes data)
 {
     while (data.len > 0) {
         ssize_t n = send(fd, data.ptr, data.len, MSG_NOSIGNAL);
         if (n <= 0)
-            return;
+            return false;
         data = bytes_of(data.ptr + n, data.len - (size_t)n);
     }
+    return true;
 }
 
 /* 1: got bytes, 0: closed or broken, -1: time was up. */

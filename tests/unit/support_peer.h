@@ -17,7 +17,7 @@ void loop_until(struct loop *loop, bool (*is_done)(void *arg), void *arg);
 int peer_connect(unsigned port); /* 127.0.0.1; -1 when refused */
 int peer_listen(unsigned *port, int backlog);
 int peer_accept(int listener);
-void peer_send(int fd, struct bytes data); /* all of it, errors ignored */
+bool peer_send(int fd, struct bytes data); /* all of it, or false at the first error */
 /* Appends what comes until `needle` is there (from the buffer's start), the peer closes, an
  * error, or 5 s pass. Returns true unless time was up. */
 bool peer_read_until(int fd, struct buf *in, const char *needle);

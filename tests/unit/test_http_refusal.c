@@ -12,25 +12,29 @@
 
 enum { FLOOD_BYTES = 8388608 };
 
+static bool send_block(int fd, bool is_chunked, struct bytes block)
+{
+    char size[32];
+    if (!is_chunked)
+        return peer_send(fd, block);
+    (void)snprintf(size, sizeof(size), "%zx\r\n", block.len);
+    return peer_send(fd, bytes_of_str(size)) && peer_send(fd, block) &&
+           peer_send(fd, BYTES_LIT("\r\n"));
+}
+
 /* Sends a body of f->chunk bytes whatever the server answers, then reads. */
 static void flood(struct http_fixture *f, bool is_chunked)
 {
     static char block[65536];
-    char size[32];
     int fd = peer_connect(http_server_port(f->server));
-    peer_send(fd, bytes_of_str(f->text));
+    f->was_reset = !peer_send(fd, bytes_of_str(f->text));
     for (size_t left = f->chunk; left > 0;) {
         size_t n = left < sizeof(block) ? left : sizeof(block);
-        (void)snprintf(size, sizeof(size), "%zx\r\n", n);
-        if (is_chunked)
-            peer_send(fd, bytes_of_str(size));
-        peer_send(fd, bytes_of(block, n));
-        if (is_chunked)
-            peer_send(fd, BYTES_LIT("\r\n"));
+        f->was_reset |= !send_block(fd, is_chunked, bytes_of(block, n));
         left -= n;
     }
     if (is_chunked)
-        peer_send(fd, BYTES_LIT("0\r\n\r\n"));
+        f->was_reset |= !peer_send(fd, BYTES_LIT("0\r\n\r\n"));
     f->was_open = !peer_read_all(fd, &f->in);
     (void)close(fd);
 }
@@ -53,6 +57,7 @@ static void assert_flood(struct http_fixture *f, const char *head, bool is_chunk
     f->chunk = bytes;
     peer_run(f->loop, is_chunked ? flood_chunked : flood_plain, f);
     assert_false(f->was_open);
+    assert_false(f->was_reset);
     assert_true(has_text(&f->in, answer));
     assert_int_equal(count_text(&f->in, "HTTP/1.1"), 1);
 }
@@ -68,7 +73,7 @@ static void bounds_bodies(void **state)
     assert_flood(f, POST("/size") "Content-Length: 262145\r\n\r\n", false, HTTP_LIMIT + 1,
                  " 413 ");
     assert_flood(f, POST("/size") CHUNKED "\r\n", true, HTTP_LIMIT + 1, " 413 ");
-    /* Clients that do not stop at the refusal still read it. */
+    /* Clients that do not stop at the refusal are not reset, and so still read it. */
     assert_flood(f, POST("/size") "Content-Length: 262145\r\n\r\n", false, FLOOD_BYTES,
                  " 413 ");
     assert_flood(f, POST("/size") "Content-Length: 8388608\r\n\r\n", false, FLOOD_BYTES,

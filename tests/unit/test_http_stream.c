@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "support_http.h"
 
 #include <unistd.h>
@@ -37,7 +38,7 @@ static void assert_arrives(struct http_fixture *f, int fd, const char *text)
 static int open_stream(struct http_fixture *f)
 {
     int fd = peer_connect(http_server_port(f->server));
-    peer_send(fd, bytes_of_str(GET("/stream") "\r\n"));
+    (void)peer_send(fd, bytes_of_str(GET("/stream") "\r\n"));
     loop_until(f->loop, is_streaming, f);
     return fd;
 }
@@ -59,8 +60,26 @@ static void streams(void **state)
     assert_arrives(f, fd, "0\r\n\r\n");
     assert_null(f->stream);
     /* The connection is good for more. */
-    peer_send(fd, bytes_of_str(GET("/?q=after") "\r\n"));
+    (void)peer_send(fd, bytes_of_str(GET("/?q=after") "\r\n"));
     assert_arrives(f, fd, "after");
+    (void)close(fd);
+}
+
+static bool is_some_time_over(void *arg)
+{
+    return clock_mono_ms() >= *(int64_t *)arg;
+}
+
+static void waits_without_turning(void **state)
+{
+    struct http_fixture *f = *state;
+    http_start(f, http_usual);
+    int fd = open_stream(f);
+    assert_arrives(f, fd, "\r\n\r\n");
+    unsigned before = f->turns;
+    int64_t until_ms = clock_mono_ms() + 100;
+    loop_until(f->loop, is_some_time_over, &until_ms);
+    assert_true(f->turns - before < 50); /* of which loop_until makes 10 */
     (void)close(fd);
 }
 
@@ -112,6 +131,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HTTP_TEST(streams),
+        HTTP_TEST(waits_without_turning),
         HTTP_TEST(streams_end_early),
         HTTP_TEST(cuts_streams_nobody_reads),
     };
