@@ -5,9 +5,9 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "owed.h"
-#include "poll.h"
 #include "publish.h"
 #include "recall.h"
+#include "refresh.h"
 #include "server.h"
 #include "wecom_callback.h"
 
@@ -57,7 +57,7 @@ static void register_metrics(struct ingress *in)
 {
     wecom_callback_register_metrics();
     publish_register_metrics();
-    poll_register_metrics();
+    refresh_register_metrics();
     events_register_metrics();
     accept_register_metrics();
     for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++)
@@ -114,7 +114,7 @@ static void on_store(bool is_up, bool is_new_run, void *arg)
     if (!is_up)
         return;
     owed_store_up(in->owed);
-    poll_store_up(in);
+    refresh_store_up(in);
 }
 
 /* What the drain has still to wait for: looked at every LOOK_AGAIN_MS, because it ends by

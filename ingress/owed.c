@@ -4,7 +4,7 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
-#define OWED_MAX 16384    /* about 3 MB; an end more than one bubble at WeCom's poll rate */
+#define OWED_MAX 16384    /* about 3 MB */
 #define OWED_IN_FLIGHT 64 /* the store just came back: leave room for polls */
 #define OWED_RETRY_MS 1000
 

@@ -4,8 +4,8 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "owed.h"
-#include "poll.h"
 #include "recall.h"
+#include "refresh.h"
 
 #define CLOSE_PATIENCE_MS 1000 /* for the store, before busy is said without it */
 
@@ -104,7 +104,7 @@ static void answer_from_store(struct publish *p, const struct store_reply *reply
                               enum message_outcome outcome)
 {
     metric_add(&messages[outcome], 1);
-    poll_continue(&p->reply, id_of(p), reply);
+    refresh_continue(&p->reply, id_of(p), reply);
     set_state(p, PUBLISH_ANSWERED);
 }
 

@@ -3,8 +3,8 @@
 #include "events.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
-#include "poll.h"
 #include "publish.h"
+#include "refresh.h"
 
 static struct metric requests[] = {
     METRIC(METRIC_COUNTER, "botbridge_ingress_requests_total", "kind=\"verification\"",
@@ -76,7 +76,7 @@ static void dispatch(struct ingress *in, const struct reply_source *source, stru
     switch (callback.kind) {
     case WECOM_REFRESH:
         metric_add(&requests[KIND_REFRESH], 1);
-        poll_start(in, source, callback.stream_id);
+        refresh_start(in, source, callback.stream_id);
         json_free(callback.root);
         break;
     case WECOM_TEXT:

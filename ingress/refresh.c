@@ -1,4 +1,4 @@
-#include "poll.h"
+#include "refresh.h"
 
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -7,28 +7,28 @@
 
 /* Longest chain is read, read under the shadow id, open, close(lost) met by a worker,
  * close(deadline). More would be a store that contradicts itself. */
-#define POLL_STEPS_MAX 6
-#define POLL_RETRY_MS 100 /* the store is up, but failed this one operation */
-#define POLL_GRACE_MS 500 /* for a store's answer, however late the poll itself began */
+#define REFRESH_STEPS_MAX 6
+#define REFRESH_RETRY_MS 100 /* the store is up, but failed this one operation */
+#define REFRESH_GRACE_MS 500 /* for a store's answer, however late the poll itself began */
 
-enum poll_state {
-    POLL_READING,  /* the record is asked for */
-    POLL_OPENING,  /* it was missing and is being made */
-    POLL_CLOSING,  /* it is due and is being ended */
-    POLL_HELD,     /* the store is away */
-    POLL_ANSWERED, /* kept only for an answer of the store that is still to come */
+enum refresh_state {
+    REFRESH_READING,  /* the record is asked for */
+    REFRESH_OPENING,  /* it was missing and is being made */
+    REFRESH_CLOSING,  /* it is due and is being ended */
+    REFRESH_HELD,     /* the store is away */
+    REFRESH_ANSWERED, /* kept only for an answer of the store that is still to come */
 };
 
-struct poll {
+struct refresh {
     struct reply reply;
-    enum poll_state state;
+    enum refresh_state state;
     bool is_awaited; /* the store will call */
     bool is_shadow;  /* `key` is not the asked id: that one is another bot's */
     unsigned steps;
-    enum stream_reason closing; /* for which reason, in POLL_CLOSING */
+    enum stream_reason closing; /* for which reason, in REFRESH_CLOSING */
     int64_t answer_by_ms;       /* loop time */
-    struct wheel_timer timer;   /* answer_by_ms, or sooner in POLL_HELD */
-    struct list held;           /* in ingress.held in POLL_HELD */
+    struct wheel_timer timer;   /* answer_by_ms, or sooner in REFRESH_HELD */
+    struct list held;           /* in ingress.held in REFRESH_HELD */
     size_t id_len, key_len;
     char id[WECOM_STREAM_ID_MAX];  /* as asked: what the answer carries */
     char key[WECOM_STREAM_ID_MAX]; /* what is looked up */
@@ -40,7 +40,7 @@ static struct metric polls[] = {
     METRIC(METRIC_COUNTER, "botbridge_ingress_polls_total", "outcome=\"final\"", NULL),
     METRIC(METRIC_COUNTER, "botbridge_ingress_polls_total", "outcome=\"malformed\"", NULL),
 };
-enum poll_outcome { OUTCOME_LIVE, OUTCOME_FINAL, OUTCOME_MALFORMED };
+enum refresh_outcome { OUTCOME_LIVE, OUTCOME_FINAL, OUTCOME_MALFORMED };
 static struct metric from_memory_total =
     METRIC(METRIC_COUNTER, "botbridge_ingress_polls_from_memory_total", NULL,
            "Stream refreshes answered without the store.");
@@ -50,7 +50,7 @@ static struct metric ends[] = {
     METRIC(METRIC_COUNTER, "botbridge_ingress_streams_ended_total", "reason=\"lost\"", NULL),
 };
 
-void poll_register_metrics(void)
+void refresh_register_metrics(void)
 {
     for (size_t i = 0; i < sizeof(polls) / sizeof(*polls); i++)
         metric_register(&polls[i]);
@@ -59,53 +59,53 @@ void poll_register_metrics(void)
         metric_register(&ends[i]);
 }
 
-static void set_state(struct poll *p, enum poll_state state)
+static void set_state(struct refresh *p, enum refresh_state state)
 {
     struct ingress *in = p->reply.in;
-    if (p->state == POLL_HELD) {
+    if (p->state == REFRESH_HELD) {
         list_remove(&p->held);
         in->held_count--;
     }
     p->state = state;
-    if (state == POLL_HELD) {
+    if (state == REFRESH_HELD) {
         list_push_back(&in->held, &p->held);
         in->held_count++;
     }
 }
 
-static struct bytes id_of(const struct poll *p)
+static struct bytes id_of(const struct refresh *p)
 {
     return bytes_of(p->id, p->id_len);
 }
 
-static struct bytes key_of(const struct poll *p)
+static struct bytes key_of(const struct refresh *p)
 {
     return bytes_of(p->key, p->key_len);
 }
 
-static struct bytes bot_of(const struct poll *p)
+static struct bytes bot_of(const struct refresh *p)
 {
     return bytes_of_str(p->reply.bot->name);
 }
 
-static int64_t store_now(const struct poll *p)
+static int64_t store_now(const struct refresh *p)
 {
     return store_now_ms(p->reply.in->store);
 }
 
-static bool recall(struct poll *p, struct record *out)
+static bool recall(struct refresh *p, struct record *out)
 {
     return recall_find(p->reply.in->recall, key_of(p), bot_of(p), out);
 }
 
-static enum stream_reason due(const struct poll *p, const struct record *r)
+static enum stream_reason due(const struct refresh *p, const struct record *r)
 {
     return render_due(r, store_now(p), p->reply.config->ingress.unknown_ms);
 }
 
-static void free_if_over(struct poll *p)
+static void free_if_over(struct refresh *p)
 {
-    if (p->state != POLL_ANSWERED || p->is_awaited)
+    if (p->state != REFRESH_ANSWERED || p->is_awaited)
         return;
     reply_done(&p->reply);
     free(p);
@@ -118,7 +118,7 @@ static void on_shown(const struct store_reply *reply, void *arg)
 }
 
 /* Last use of `p` unless the store still owes it a call. */
-static void answer(struct poll *p, const struct record *r)
+static void answer(struct refresh *p, const struct record *r)
 {
     struct ingress *in = p->reply.in;
     recall_note(in->recall, key_of(p), bot_of(p), r);
@@ -126,12 +126,12 @@ static void answer(struct poll *p, const struct record *r)
     reply_stream(&p->reply, id_of(p), shown.finish, shown.content);
     metric_add(&polls[shown.finish ? OUTCOME_FINAL : OUTCOME_LIVE], 1);
     loop_timer_cancel(in->loop, &p->timer);
-    set_state(p, POLL_ANSWERED);
+    set_state(p, REFRESH_ANSWERED);
     free_if_over(p);
 }
 
 /* First heard of now: the placeholder for a while, then the lost notice. */
-static struct record new_unknown(const struct poll *p)
+static struct record new_unknown(const struct refresh *p)
 {
     int64_t now = store_now(p);
     return (struct record){
@@ -141,7 +141,7 @@ static struct record new_unknown(const struct poll *p)
     };
 }
 
-static struct store_stream stream_of(const struct poll *p, const struct record *r)
+static struct store_stream stream_of(const struct refresh *p, const struct record *r)
 {
     return (struct store_stream){
         .id = key_of(p),
@@ -152,16 +152,16 @@ static struct store_stream stream_of(const struct poll *p, const struct record *
     };
 }
 
-static void count_end(const struct poll *p, enum stream_reason reason)
+static void count_end(const struct refresh *p, enum stream_reason reason)
 {
     metric_add(&ends[reason == REASON_LOST], 1);
-    log_warn("poll", "ended", "bot=%s stream=" BYTES_FMT " reason=%s", p->reply.bot->name,
+    log_warn("refresh", "ended", "bot=%s stream=" BYTES_FMT " reason=%s", p->reply.bot->name,
              BYTES_ARG(key_of(p)), stream_reason_name(reason));
 }
 
 /* Another bot's record is out of bounds: this bot's poll gets a record of its own, as if the
  * id were unknown. */
-static void enter_shadow(struct poll *p)
+static void enter_shadow(struct refresh *p)
 {
     char text[sizeof("foreign\n") - 1 + WECOM_STREAM_ID_MAX];
     size_t head = sizeof("foreign\n") - 1;
@@ -174,7 +174,7 @@ static void enter_shadow(struct poll *p)
     p->is_shadow = true;
 }
 
-static void answer_from_memory(struct poll *p)
+static void answer_from_memory(struct refresh *p)
 {
     struct record r;
     if (!p->is_shadow && recall_is_foreign(p->reply.in->recall, key_of(p), bot_of(p)))
@@ -194,7 +194,7 @@ static void answer_from_memory(struct poll *p)
     answer(p, &r);
 }
 
-static void hold(struct poll *p)
+static void hold(struct refresh *p)
 {
     struct ingress *in = p->reply.in;
     int64_t now = loop_now_ms(in->loop);
@@ -202,8 +202,8 @@ static void hold(struct poll *p)
         answer_from_memory(p);
         return;
     }
-    set_state(p, POLL_HELD);
-    int64_t retry_at = store_is_up(in->store) ? now + POLL_RETRY_MS : p->answer_by_ms;
+    set_state(p, REFRESH_HELD);
+    int64_t retry_at = store_is_up(in->store) ? now + REFRESH_RETRY_MS : p->answer_by_ms;
     loop_timer_set_at(in->loop, &p->timer,
                       retry_at < p->answer_by_ms ? retry_at : p->answer_by_ms);
 }
@@ -213,26 +213,26 @@ static void on_opened(const struct store_reply *reply, void *arg);
 static void on_closed(const struct store_reply *reply, void *arg);
 
 /* The store may call back before its function returns: each of these is the last act. */
-static void read_record(struct poll *p)
+static void read_record(struct refresh *p)
 {
-    set_state(p, POLL_READING);
+    set_state(p, REFRESH_READING);
     p->is_awaited = true;
     loop_timer_set_at(p->reply.in->loop, &p->timer, p->answer_by_ms);
     store_read(p->reply.in->store, key_of(p), on_read, p);
 }
 
-static void open_record(struct poll *p, const struct record *r, enum stream_state as)
+static void open_record(struct refresh *p, const struct record *r, enum stream_state as)
 {
     struct store_stream stream = stream_of(p, r);
-    set_state(p, POLL_OPENING);
+    set_state(p, REFRESH_OPENING);
     p->is_awaited = true;
     store_open(p->reply.in->store, &stream, as, on_opened, p);
 }
 
-static void close_record(struct poll *p, const struct record *r, enum stream_reason reason)
+static void close_record(struct refresh *p, const struct record *r, enum stream_reason reason)
 {
     struct store_stream stream = stream_of(p, r);
-    set_state(p, POLL_CLOSING);
+    set_state(p, REFRESH_CLOSING);
     p->closing = reason;
     p->is_awaited = true;
     store_close(p->reply.in->store, &stream, reason, on_closed, p);
@@ -248,7 +248,7 @@ static void merge(const struct record *known, struct record *r)
         r->deadline_at_ms = known->deadline_at_ms;
 }
 
-static void decide(struct poll *p, struct record *r)
+static void decide(struct refresh *p, struct record *r)
 {
     struct record known;
     if (recall(p, &known))
@@ -256,18 +256,18 @@ static void decide(struct poll *p, struct record *r)
     enum stream_reason reason = due(p, r);
     if (reason == REASON_NONE)
         answer(p, r);
-    else if (++p->steps > POLL_STEPS_MAX)
+    else if (++p->steps > REFRESH_STEPS_MAX)
         answer_from_memory(p);
     else
         close_record(p, r, reason);
 }
 
 /* Nobody knows the id, or only as unknown. */
-static void on_missing(struct poll *p, struct record *r)
+static void on_missing(struct refresh *p, struct record *r)
 {
     struct record known;
     bool is_known = recall(p, &known);
-    if (++p->steps > POLL_STEPS_MAX) {
+    if (++p->steps > REFRESH_STEPS_MAX) {
         answer_from_memory(p);
     } else if (is_known && known.state == STREAM_FINAL) {
         answer(p, &known);
@@ -283,10 +283,10 @@ static void on_missing(struct poll *p, struct record *r)
 }
 
 /* The call that was awaited has come: false when there is nothing more to do. */
-static bool resume(struct poll *p, const struct store_reply *reply)
+static bool resume(struct refresh *p, const struct store_reply *reply)
 {
     p->is_awaited = false;
-    if (p->state == POLL_ANSWERED) {
+    if (p->state == REFRESH_ANSWERED) {
         free_if_over(p);
         return false;
     }
@@ -299,7 +299,7 @@ static bool resume(struct poll *p, const struct store_reply *reply)
     return false;
 }
 
-static void take(struct poll *p, const struct store_reply *reply)
+static void take(struct refresh *p, const struct store_reply *reply)
 {
     struct ingress *in = p->reply.in;
     if (reply->state != STREAM_MISSING && !bytes_eq(reply->bot, bot_of(p))) {
@@ -329,7 +329,7 @@ static void on_read(const struct store_reply *reply, void *arg)
 
 static void on_opened(const struct store_reply *reply, void *arg)
 {
-    struct poll *p = arg;
+    struct refresh *p = arg;
     if (!resume(p, reply))
         return;
     struct record r = record_of(reply);
@@ -338,7 +338,7 @@ static void on_opened(const struct store_reply *reply, void *arg)
 
 static void on_closed(const struct store_reply *reply, void *arg)
 {
-    struct poll *p = arg;
+    struct refresh *p = arg;
     if (!resume(p, reply))
         return;
     if (reply->verdict == VERDICT_OK)
@@ -350,25 +350,25 @@ static void on_closed(const struct store_reply *reply, void *arg)
 static void on_timer(struct wheel_timer *t, void *arg)
 {
     (void)t;
-    struct poll *p = arg;
+    struct refresh *p = arg;
     bool is_over = loop_now_ms(p->reply.in->loop) >= p->answer_by_ms;
-    if (p->state == POLL_HELD && !is_over)
+    if (p->state == REFRESH_HELD && !is_over)
         read_record(p);
     else
         answer_from_memory(p);
 }
 
-void poll_store_up(struct ingress *in)
+void refresh_store_up(struct ingress *in)
 {
     /* A poll that fails again goes to the end of the same list: visit each once. */
     size_t count = in->held_count;
     while (count-- > 0 && !list_is_empty(&in->held))
-        read_record(LIST_ENTRY(in->held.next, struct poll, held));
+        read_record(LIST_ENTRY(in->held.next, struct refresh, held));
 }
 
-static struct poll *poll_new(struct bytes id)
+static struct refresh *refresh_new(struct bytes id)
 {
-    struct poll *p = BRG_NEW(struct poll);
+    struct refresh *p = BRG_NEW(struct refresh);
     list_init(&p->held);
     wheel_timer_init(&p->timer, on_timer, p);
     p->id_len = p->key_len = id.len;
@@ -377,11 +377,11 @@ static struct poll *poll_new(struct bytes id)
     return p;
 }
 
-static void set_limit(struct poll *p)
+static void set_limit(struct refresh *p)
 {
     const struct reply *r = &p->reply;
     int64_t by = r->received_ms + r->config->ingress.poll_hold_ms;
-    int64_t grace = loop_now_ms(r->in->loop) + POLL_GRACE_MS;
+    int64_t grace = loop_now_ms(r->in->loop) + REFRESH_GRACE_MS;
     int64_t ceiling = r->received_ms + ANSWER_CEILING_MS;
     if (by < grace)
         by = grace;
@@ -401,7 +401,7 @@ static bool is_stream_id(struct bytes id)
     return true;
 }
 
-void poll_start(struct ingress *in, const struct reply_source *source, struct bytes id)
+void refresh_start(struct ingress *in, const struct reply_source *source, struct bytes id)
 {
     if (!is_stream_id(id)) {
         struct reply reply;
@@ -411,7 +411,7 @@ void poll_start(struct ingress *in, const struct reply_source *source, struct by
         metric_add(&polls[OUTCOME_MALFORMED], 1);
         return;
     }
-    struct poll *p = poll_new(id);
+    struct refresh *p = refresh_new(id);
     reply_init(&p->reply, in, source);
     set_limit(p);
     if (store_is_up(in->store))
@@ -420,9 +420,9 @@ void poll_start(struct ingress *in, const struct reply_source *source, struct by
         hold(p);
 }
 
-void poll_continue(struct reply *from, struct bytes id, const struct store_reply *seen)
+void refresh_continue(struct reply *from, struct bytes id, const struct store_reply *seen)
 {
-    struct poll *p = poll_new(id);
+    struct refresh *p = refresh_new(id);
     reply_pass(&p->reply, from);
     set_limit(p);
     loop_timer_set_at(p->reply.in->loop, &p->timer, p->answer_by_ms);

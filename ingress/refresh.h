@@ -9,13 +9,13 @@
 
 /* A refresh for `id` as the platform sent it: 1..64 of [A-Za-z0-9_-] is looked up, anything
  * else is answered encrypted {}. */
-void poll_start(struct ingress *in, const struct reply_source *source, struct bytes id);
+void refresh_start(struct ingress *in, const struct reply_source *source, struct bytes id);
 
 /* Takes the reply over and answers it by what the store just said of `id`; `from` is as good as
  * answered (reply_pass). */
-void poll_continue(struct reply *from, struct bytes id, const struct store_reply *seen);
+void refresh_continue(struct reply *from, struct bytes id, const struct store_reply *seen);
 
 /* The store came back: held polls ask it. */
-void poll_store_up(struct ingress *in);
+void refresh_store_up(struct ingress *in);
 
-void poll_register_metrics(void);
+void refresh_register_metrics(void);
