@@ -146,9 +146,9 @@ static void long_lines_are_cut(void **state)
         assert_true(utf8_is_valid(bytes_of(line, len)));
         assert_int_equal(count_of(line, '\n'), 1);
     }
-    /* Escapes make four bytes of one. */
-    memset(value, 1, sizeof(value) - 1);
-    value[sizeof(value) - 1] = '\0';
+    /* Escapes make four bytes of one: 1500 fit before and not after. */
+    memset(value, 1, 1500);
+    value[1500] = '\0';
     const char *line = logged_value(value);
     size_t len = strlen(line);
     assert_true(len > 3900 && len + CLOCK_RFC3339_BYTES < 4096 + 8);
@@ -202,9 +202,7 @@ static void blocked_stderr_drops(void **state)
     (void)fcntl(STDERR_FILENO, F_SETFL, flags);
 
     (void)alarm(10);
-    errno = 4711;
     log_line(&sites[0], LOG_WARN, "m", "lost", " ");
-    int errno_after = errno;
     log_line(&sites[1], LOG_WARN, "m", "lost", " ");
     unsigned long long lost = log_dropped() - before;
     (void)alarm(0);
@@ -217,11 +215,27 @@ static void blocked_stderr_drops(void **state)
     (void)captured();
     assert_int_equal(lost, 2);
     assert_int_equal(lost_at_end, 2);
-    assert_int_equal(errno_after, 4711);
     /* The filling is NUL bytes, the line comes after them. */
     const char *line = memchr(output, '2', OUTPUT_BYTES);
     assert_non_null(line);
     assert_string_equal(after_timestamp(line), "warn m kept\n");
+}
+
+static void unwritable_stderr_drops(void **state)
+{
+    (void)state;
+    unsigned long long before = log_dropped();
+    struct log_site site = {0};
+    capture();
+    int read_only = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    (void)dup2(read_only, STDERR_FILENO);
+    errno = 4711;
+    log_line(&site, LOG_WARN, "m", "lost", " ");
+    int errno_after = errno;
+    (void)captured();
+    (void)close(read_only);
+    assert_int_equal(log_dropped() - before, 1);
+    assert_int_equal(errno_after, 4711);
 }
 
 enum { THREADS = 4, LINES = 40 };
@@ -279,6 +293,7 @@ int main(void)
         cmocka_unit_test(rate_is_limited_by_site),
         cmocka_unit_test(swallowed_lines_are_told),
         cmocka_unit_test(blocked_stderr_drops),
+        cmocka_unit_test(unwritable_stderr_drops),
         cmocka_unit_test(lines_of_threads_stay_whole),
         cmocka_unit_test(ready_is_said_once),
     };

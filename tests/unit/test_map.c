@@ -143,7 +143,7 @@ static void seeds_differ(void **state)
     map_free(&b);
 }
 
-/* SipHash-1-3 of nothing under the key 00 01 .. 0f, as published with the reference code. */
+/* SipHash-1-3 of nothing, and of 00 01 .. 0e, under the key 00 01 .. 0f. */
 static void hash_is_siphash(void **state)
 {
     (void)state;
@@ -154,6 +154,11 @@ static void hash_is_siphash(void **state)
     struct element e = {0};
     map_insert(&m, &e.node, key_of(&e));
     assert_true(e.node.hash == 0xABAC0158050FC4DCU);
+    struct element longer = {.key_len = 15};
+    for (size_t i = 0; i < longer.key_len; i++)
+        longer.key[i] = (char)i;
+    map_insert(&m, &longer.node, key_of(&longer));
+    assert_true(longer.node.hash == 0xD320D86D2A519956U);
     map_free(&m);
 }
 

@@ -22,6 +22,8 @@ struct model {
     struct wheel_timer timers[TIMERS];
     int64_t due_ms[TIMERS];
     bool is_late[TIMERS]; /* was due when it was set: fires at the next advance */
+    int set_in[TIMERS];   /* number of the advance before or in which it was set */
+    int advances;
     int64_t horizon_ms;
     bool is_advancing;
     int64_t last_due_ms;
@@ -38,6 +40,7 @@ static void model_set(struct model *m, size_t i, int64_t due_ms)
     wheel_set(&m->wheel, &m->timers[i], due_ms);
     m->due_ms[i] = due_ms;
     m->is_late[i] = due_ms <= m->horizon_ms;
+    m->set_in[i] = m->advances;
 }
 
 static void model_cancel(struct model *m, size_t i)
@@ -60,7 +63,9 @@ static void on_fire(struct wheel_timer *t, void *arg)
     assert_false(wheel_is_set(t));
     assert_true(m->due_ms[i] != 0);
     assert_true(m->due_ms[i] <= m->horizon_ms);
-    if (!m->is_late[i]) {
+    if (m->is_late[i]) {
+        assert_true(m->set_in[i] < m->advances);
+    } else {
         assert_true(m->due_ms[i] >= m->last_due_ms);
         assert_true(m->wheel.now_ms >= m->due_ms[i]);
         m->last_due_ms = m->due_ms[i];
@@ -72,7 +77,7 @@ static void on_fire(struct wheel_timer *t, void *arg)
         model_set(m, i, m->horizon_ms + random_delay());
         break;
     case 1:
-        model_set(m, random_below(TIMERS), m->horizon_ms + random_delay());
+        model_set(m, random_below(TIMERS), m->wheel.now_ms + random_delay());
         break;
     case 2:
         model_cancel(m, random_below(TIMERS));
@@ -121,6 +126,7 @@ static void model_advance(struct model *m, int64_t now_ms)
 {
     m->horizon_ms = now_ms;
     m->last_due_ms = 0;
+    m->advances++;
     m->is_advancing = true;
     wheel_advance(&m->wheel, now_ms);
     m->is_advancing = false;
