@@ -49,6 +49,15 @@ static void on_joined(void *arg)
     worker_say_ready(arg);
 }
 
+/* Running answers go on under their leases; the supervisor starts us again. */
+static void on_fatal(const char *reason, void *arg)
+{
+    struct worker *w = arg;
+    log_error("intake", "consumer_dead", "why=\"%s\"", reason ? reason : "");
+    w->exit_code = BRG_EXIT_AGAIN;
+    worker_drain(w);
+}
+
 enum brg_err intake_start(struct worker *w, struct brg_error *error)
 {
     const struct config *c = w->config;
@@ -65,7 +74,7 @@ enum brg_err intake_start(struct worker *w, struct brg_error *error)
         .window_bytes = (size_t)c->worker.window_bytes,
         .total_bytes = (size_t)c->worker.total_bytes,
     };
-    struct bus_consumer_callbacks callbacks = {on_message, on_revoke, on_joined, w};
+    struct bus_consumer_callbacks callbacks = {on_message, on_revoke, on_joined, on_fatal, w};
     w->consumer = bus_consumer_new(w->loop, &options, &callbacks, error);
     free(settings);
     return w->consumer ? BRG_OK : BRG_STOP;

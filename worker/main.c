@@ -48,10 +48,11 @@ static int run(struct config *config, const char *path)
     loop_on_signal(loop, SIGINT, on_stop, w);
     loop_on_signal(loop, SIGHUP, on_hangup, w);
     loop_run(loop);
+    enum brg_exit code = w->exit_code;
     worker_free(w);
     loop_free(loop);
     log_info("worker", "stopped", "");
-    return BRG_EXIT_DONE;
+    return code;
 }
 
 int main(int argc, char **argv)

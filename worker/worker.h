@@ -44,6 +44,7 @@ struct worker {
     bool is_draining;
     bool is_drain_over; /* what runs was released; owed items have a last moment */
     bool is_grace_over; /* that too is over */
+    enum brg_exit exit_code;
     bool is_closing;    /* being freed: outcomes change nothing any more */
 };
 

@@ -1,0 +1,136 @@
+/* Cutting at characters and limits; the end never shows less text than before. */
+#include "answer.h"
+
+#include "base/utf8.h"
+
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { LIMIT = 100, TAIL = 20 };
+
+#define ROCKET "\xf0\x9f\x9a\x80"
+
+static void expect_composed(const struct answer *a, const char *tail, const char *expected)
+{
+    struct buf out;
+    buf_init(&out, LIMIT);
+    answer_compose(a, bytes_of_str(tail), &out);
+    assert_false(out.overflowed);
+    if (!bytes_eq_str(buf_bytes(&out), expected))
+        fail_msg("\"" BYTES_FMT "\" and not \"%s\"", BYTES_ARG(buf_bytes(&out)), expected);
+    buf_free(&out);
+}
+
+static void test_tail(void **state)
+{
+    (void)state;
+    struct answer a;
+    answer_init(&a, LIMIT, TAIL);
+    expect_composed(&a, "", "");
+    expect_composed(&a, "notice", "notice");
+    assert_true(answer_append(&a, BYTES_LIT("text")));
+    expect_composed(&a, "", "text");
+    expect_composed(&a, "notice", "text\n\nnotice");
+    assert_true(answer_replace(&a, BYTES_LIT("other")));
+    expect_composed(&a, "notice", "other\n\nnotice");
+    answer_clear(&a);
+    expect_composed(&a, "notice", "notice");
+    answer_free(&a);
+}
+
+/* Bytes come one by one: what is visible is always a whole number of characters. */
+static void test_split_characters(void **state)
+{
+    (void)state;
+    struct answer a;
+    struct bytes text = BYTES_LIT("a\xc3\xa9\xe4\xb8\xad" ROCKET "z");
+    size_t complete[] = {1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
+    answer_init(&a, LIMIT, TAIL);
+    for (size_t i = 0; i < text.len; i++) {
+        assert_true(answer_append(&a, bytes_of(text.ptr + i, 1)));
+        assert_int_equal(answer_visible(&a).len, complete[i]);
+    }
+    answer_free(&a);
+}
+
+/* For every length around the limit and every phase of the characters: whole characters, never
+ * over the limit, the end keeps all that was visible, with any tail up to the one announced. */
+static void test_limits(void **state)
+{
+    (void)state;
+    static const char *const tails[] = {"", "n", "12345678901234567890"};
+    for (size_t phase = 0; phase < 4; phase++) {
+        struct answer a;
+        struct buf out;
+        answer_init(&a, LIMIT, TAIL);
+        buf_init(&out, LIMIT + 1);
+        assert_true(answer_append(&a, bytes_of("abc", phase)));
+        for (size_t n = 0; n < 60; n++) {
+            struct bytes visible = answer_visible(&a);
+            assert_true(utf8_is_valid(visible));
+            for (size_t t = 0; t < 3; t++) {
+                buf_reset(&out);
+                answer_compose(&a, bytes_of_str(tails[t]), &out);
+                assert_true(out.len <= LIMIT);
+                assert_true(utf8_is_valid(buf_bytes(&out)));
+                assert_true(bytes_starts_with(buf_bytes(&out), visible));
+                struct bytes end = bytes_of_str(tails[t]);
+                assert_memory_equal(out.ptr + out.len - end.len, end.ptr, end.len);
+            }
+            assert_true(answer_append(&a, BYTES_LIT(ROCKET)));
+        }
+        buf_free(&out);
+        answer_free(&a);
+    }
+}
+
+/* A client shows nothing after an open <think>: it is closed before what is said at the end. */
+static void test_open_thought(void **state)
+{
+    (void)state;
+    struct answer a;
+    answer_init(&a, LIMIT, TAIL);
+    assert_true(answer_append(&a, BYTES_LIT("<think>why")));
+    expect_composed(&a, "notice", "<think>why\n</think>\n\nnotice");
+    assert_true(answer_append(&a, BYTES_LIT("</think>so")));
+    expect_composed(&a, "notice", "<think>why</think>so\n\nnotice");
+    answer_clear(&a);
+    assert_true(answer_append(&a, BYTES_LIT("<think>")));
+    for (size_t i = 0; i < LIMIT; i++)
+        assert_true(answer_append(&a, BYTES_LIT("x")));
+    struct buf out;
+    buf_init(&out, LIMIT);
+    answer_compose(&a, BYTES_LIT(""), &out);
+    assert_int_equal(out.len, LIMIT);
+    assert_memory_equal(out.ptr + LIMIT - 9, "\n</think>", 9);
+    assert_true(bytes_starts_with(buf_bytes(&out), answer_visible(&a)));
+    buf_free(&out);
+    answer_free(&a);
+}
+
+static void test_bound(void **state)
+{
+    (void)state;
+    struct answer a;
+    char *text = brg_calloc(ANSWER_MAX_BYTES, 1);
+    memset(text, 'x', ANSWER_MAX_BYTES);
+    answer_init(&a, LIMIT, TAIL);
+    assert_true(answer_append(&a, bytes_of(text, ANSWER_MAX_BYTES)));
+    assert_false(answer_append(&a, BYTES_LIT("x")));
+    assert_int_equal(a.text.len, ANSWER_MAX_BYTES);
+    answer_free(&a);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tail),   cmocka_unit_test(test_split_characters),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_open_thought),
+        cmocka_unit_test(test_bound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,225 @@
+/* Order in lanes, capacity over lanes, and places at pipelines' other sides. */
+#include "lanes.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "upstreams.h"
+
+
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+enum { PLACES = 64 };
+
+static struct lane_place places[PLACES];
+static size_t turns[PLACES * 4];
+static size_t turn_count;
+static struct lanes lanes;
+static bool leaves_at_once;
+
+static void note_turn(struct lane_place *place, void *arg)
+{
+    (void)arg;
+    turns[turn_count++] = (size_t)(place - places);
+    if (leaves_at_once)
+        lanes_leave(&lanes, place);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    turn_count = 0;
+    leaves_at_once = false;
+    for (size_t i = 0; i < PLACES; i++)
+        lane_place_init(&places[i]);
+    lanes_init(&lanes, PLACES, note_turn, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++)
+        lanes_leave(&lanes, &places[i]);
+    lanes_free(&lanes);
+    return 0;
+}
+
+static void enter(size_t i, const char *lane)
+{
+    lanes_enter(&lanes, &places[i], bytes_of_str(lane));
+}
+
+static void expect_turns(const char *expected)
+{
+    char seen[PLACES * 8] = "";
+    for (size_t i = 0; i < turn_count; i++)
+        snprintf(seen + strlen(seen), sizeof(seen) - strlen(seen), "%s%zu", i > 0 ? " " : "",
+                 turns[i]);
+    assert_string_equal(seen, expected);
+}
+
+static void test_order_within_a_lane(void **state)
+{
+    (void)state;
+    enter(0, "a");
+    enter(1, "a");
+    enter(2, "b");
+    enter(3, "a");
+    expect_turns("0 2");
+    lanes_leave(&lanes, &places[0]);
+    expect_turns("0 2 1");
+    lanes_leave(&lanes, &places[2]);
+    enter(4, "b");
+    expect_turns("0 2 1 4");
+    lanes_leave(&lanes, &places[1]);
+    expect_turns("0 2 1 4 3");
+}
+
+/* Who leaves from the middle (its partition went) gives nobody a turn. */
+static void test_leaving_from_the_middle(void **state)
+{
+    (void)state;
+    enter(0, "a");
+    enter(1, "a");
+    enter(2, "a");
+    lanes_leave(&lanes, &places[1]);
+    expect_turns("0");
+    lanes_leave(&lanes, &places[0]);
+    expect_turns("0 2");
+    lanes_leave(&lanes, &places[2]);
+    lanes_leave(&lanes, &places[2]);
+    assert_int_equal(lanes.by_name.count, 0);
+    assert_int_equal(lanes.places, 0);
+}
+
+/* A lane with many questions delays no other lane more than one turn. */
+static void test_capacity_is_shared_by_lanes(void **state)
+{
+    (void)state;
+    lanes_set_capacity(&lanes, 2);
+    for (size_t i = 0; i < 4; i++)
+        enter(i, "flood");
+    enter(4, "b");
+    enter(5, "c");
+    enter(6, "d");
+    expect_turns("0 4");
+    lanes_leave(&lanes, &places[0]);
+    expect_turns("0 4 5");
+    lanes_leave(&lanes, &places[4]);
+    expect_turns("0 4 5 6");
+    lanes_leave(&lanes, &places[5]);
+    expect_turns("0 4 5 6 1");
+    lanes_set_capacity(&lanes, 0);
+    lanes_leave(&lanes, &places[6]);
+    expect_turns("0 4 5 6 1");
+}
+
+/* Thousands that end as soon as they begin: no recursion, nobody twice, nobody forgotten. */
+static void test_turns_that_end_at_once(void **state)
+{
+    (void)state;
+    lanes_set_capacity(&lanes, 0);
+    for (size_t i = 0; i < PLACES; i++)
+        enter(i, "a");
+    leaves_at_once = true;
+    lanes_set_capacity(&lanes, 1);
+    assert_int_equal(turn_count, PLACES);
+    for (size_t i = 0; i < PLACES; i++)
+        assert_int_equal(turns[i], i);
+    assert_int_equal(lanes.active, 0);
+}
+
+/* Against the rule itself: of each lane exactly the earliest is active, up to capacity. */
+static void test_random_against_the_rule(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    size_t lane_of[PLACES], entered[PLACES] = {0}, next = 1;
+    uint64_t seed = (uint64_t)clock_wall_ms();
+    print_message("seed %" PRIu64 "\n", seed);
+    random_seed(seed);
+    lanes_set_capacity(&lanes, 3);
+    for (unsigned round = 0; round < 20000; round++) {
+        size_t i = random_below(PLACES);
+        turn_count = 0;
+        if (places[i].lane) {
+            lanes_leave(&lanes, &places[i]);
+        } else {
+            lane_of[i] = random_below(5);
+            entered[i] = next++;
+            enter(i, names[lane_of[i]]);
+        }
+        size_t active = 0, lanes_used = 0;
+        for (size_t l = 0; l < 5; l++) {
+            size_t head = PLACES;
+            for (size_t k = 0; k < PLACES; k++) {
+                bool is_in = places[k].lane && lane_of[k] == l;
+                if (is_in && (head == PLACES || entered[k] < entered[head]))
+                    head = k;
+            }
+            for (size_t k = 0; k < PLACES; k++)
+                if (places[k].has_turn && lane_of[k] == l)
+                    assert_int_equal(k, head);
+            lanes_used += head < PLACES ? 1 : 0;
+            active += head < PLACES && places[head].has_turn ? 1 : 0;
+        }
+        assert_int_equal(active, lanes_used < 3 ? lanes_used : 3);
+        assert_int_equal(active, lanes.active);
+    }
+}
+
+/* --- upstreams --- */
+
+static struct upstream_place seats[PLACES];
+static size_t seated[PLACES * 4];
+static size_t seated_count;
+
+static void note_seat(struct upstream_place *place, void *arg)
+{
+    (void)arg;
+    seated[seated_count++] = (size_t)(place - seats);
+}
+
+static void test_upstream_limit(void **state)
+{
+    (void)state;
+    struct upstreams u;
+    upstreams_init(&u, note_seat, NULL);
+    seated_count = 0;
+    for (size_t i = 0; i < 6; i++)
+        upstream_place_init(&seats[i]);
+    for (size_t i = 0; i < 4; i++)
+        upstreams_enter(&u, &seats[i], BYTES_LIT("main"), 2);
+    upstreams_enter(&u, &seats[4], BYTES_LIT("other"), 0);
+    assert_int_equal(seated_count, 3);
+    assert_int_equal(seated[2], 4);
+    assert_int_equal(u.waiting, 2);
+    upstreams_leave(&u, &seats[2]); /* out of the queue */
+    upstreams_leave(&u, &seats[0]);
+    assert_int_equal(seated_count, 4);
+    assert_int_equal(seated[3], 3);
+    upstreams_enter(&u, &seats[5], BYTES_LIT("main"), 3); /* a reload raised the limit */
+    assert_int_equal(seated_count, 5);
+    for (size_t i = 0; i < 6; i++)
+        upstreams_leave(&u, &seats[i]);
+    assert_int_equal(u.held, 0);
+    assert_int_equal(u.waiting, 0);
+    upstreams_free(&u);
+}
+
+#define LANE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LANE_TEST(test_order_within_a_lane),         LANE_TEST(test_leaving_from_the_middle),
+        LANE_TEST(test_capacity_is_shared_by_lanes), LANE_TEST(test_turns_that_end_at_once),
+        LANE_TEST(test_random_against_the_rule),     cmocka_unit_test(test_upstream_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
