@@ -233,8 +233,8 @@ static enum fetch_result result_of(const struct fetch *f, CURLcode code)
     if (f->is_too_large)
         return FETCH_TOO_LARGE;
     switch (code) {
-    case CURLE_OK:
-        return FETCH_OK;
+    case CURLE_OK: /* also when the connection ended inside the head */
+        return f->head.is_complete ? FETCH_OK : FETCH_CUT;
     case CURLE_OPERATION_TIMEDOUT:
         return result_of_timeout(f);
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -266,6 +266,8 @@ static void write_detail(const struct fetch *f, CURLcode code, enum fetch_result
         text = "";
     else if (result == FETCH_TOO_LARGE)
         text = "body over the limit";
+    else if (code == CURLE_OK)
+        text = "connection closed inside the head";
     else if (f->is_unusable)
         text = "URL or header with control characters";
     else if (result == FETCH_BAD_REQUEST)
