@@ -171,6 +171,29 @@ void bus_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
     BRG_CHECK(err == 0);
 }
 
+struct timespec bus_deadline_after(int64_t ms)
+{
+    enum { MS_PER_S = 1000, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(ms / MS_PER_S);
+    at.tv_nsec += (long)(ms % MS_PER_S) * NS_PER_MS;
+    if (at.tv_nsec >= NS_PER_S) {
+        at.tv_sec++;
+        at.tv_nsec -= NS_PER_S;
+    }
+    return at;
+}
+
+void bus_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 int bus_eventfd_new(void)
 {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

@@ -6,6 +6,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
+#include <time.h>
 
 /* Ours, then `ours` (ends with a NULL name), then the user's. NULL and `error` when refused;
  * the caller owns the result until rd_kafka_new takes it. */
@@ -21,6 +22,10 @@ rd_kafka_t *bus_handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf,
 
 /* A thread with all signals blocked: they belong to the loop. */
 void bus_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg);
+
+/* For pthread_cond_timedwait on a condition that uses the monotonic clock. */
+struct timespec bus_deadline_after(int64_t ms);
+void bus_cond_init(pthread_cond_t *cond);
 
 /* Non-blocking eventfd: the library hangs on a blocking one that nobody reads. */
 int bus_eventfd_new(void);

@@ -21,12 +21,12 @@ struct bus_consumer_options {
     const char *instance_id;   /* static membership; NULL: dynamic */
     unsigned window_records;   /* per partition, 16384 */
     size_t window_bytes;       /* per partition */
-    size_t total_bytes;        /* process-wide */
+    size_t total_bytes;        /* process-wide: records not complete, or not freed */
 };
 
-/* A record handed to the loop, which owns it until bus_message_free; the views live as long. */
+/* A record handed to the loop, which owns it until bus_message_free; the views live as long. A
+ * copy of its own: it pins no fetch buffer and outlives partition and consumer. */
 struct bus_message;
-enum bus_topic_index { BUS_TOPIC_INDEX_NONE = -1 };
 
 struct bus_message_info {
     const char *topic;
@@ -53,6 +53,9 @@ struct bus_consumer_callbacks {
     void (*on_revoke)(const char *topic, int32_t partition, uint32_t generation, void *arg);
     /* Subscription is live (first assignment seen, possibly empty). */
     void (*on_joined)(void *arg);
+    /* The consumer is dead for good (another process has our instance_id, or the library gave
+     * up): end the process with BRG_EXIT_AGAIN. May be NULL. */
+    void (*on_fatal)(const char *reason, void *arg);
     void *arg;
 };
 
@@ -72,6 +75,7 @@ bool bus_consumer_is_joined(const struct bus_consumer *c);
 /* Oldest incomplete record's age over all partitions, 0 when none: the head-of-line alarm. */
 int64_t bus_consumer_frontier_age_ms(const struct bus_consumer *c);
 
-/* Commits the frontier, leaves the group, ends the thread: at most `timeout_ms`. Every
- * bus_message must have been freed. */
+/* Commits the frontier, leaves the group, ends the thread: at most `timeout_ms`, then the
+ * thread is left to itself. No callback comes from here or later. Messages may be freed
+ * afterwards. */
 void bus_consumer_free(struct bus_consumer *c, int64_t timeout_ms);

@@ -13,7 +13,10 @@ struct bus_embedded {
 
 struct bus_embedded *bus_embedded_start(int brokers, struct brg_error *error)
 {
-    struct bus_options options = {.client_id = "botbridge-broker"};
+    /* The host connects nowhere, which librdkafka would remark on. */
+    static const struct bus_setting quiet = {"log_level", "4"};
+    struct bus_options options = {
+        .client_id = "botbridge-broker", .settings = &quiet, .setting_count = 1};
     rd_kafka_conf_t *conf = bus_conf_new(&options, NULL, error);
     if (!conf)
         return NULL;

@@ -28,19 +28,6 @@ struct bus_keeper {
     struct bus_keeper_report report;
 };
 
-static struct timespec deadline_after(int64_t ms)
-{
-    struct timespec at;
-    clock_gettime(CLOCK_MONOTONIC, &at);
-    at.tv_sec += (time_t)(ms / 1000);
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_sec++;
-        at.tv_nsec -= 1000000000;
-    }
-    return at;
-}
-
 static void publish(struct bus_keeper *k, const struct bus_keeper_report *report)
 {
     pthread_mutex_lock(&k->lock);
@@ -54,7 +41,7 @@ static void publish(struct bus_keeper *k, const struct bus_keeper_report *report
 /* False when the keeper is to end. */
 static bool pause_for(struct bus_keeper *k, int64_t ms)
 {
-    struct timespec at = deadline_after(ms);
+    struct timespec at = bus_deadline_after(ms);
     pthread_mutex_lock(&k->lock);
     while (!k->is_ending)
         if (pthread_cond_timedwait(&k->changed, &k->lock, &at) != 0)
@@ -116,11 +103,7 @@ struct bus_keeper *bus_keeper_start(rd_kafka_t *rk, const struct bus_keeper_opti
         k->topics[i] = brg_strdup(options->topics[i]);
         k->handles[i] = rd_kafka_topic_new(rk, k->topics[i], NULL);
     }
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&k->changed, &attr);
-    pthread_condattr_destroy(&attr);
+    bus_cond_init(&k->changed);
     pthread_mutex_init(&k->lock, NULL);
     bus_thread_start(&k->thread, run, k);
     return k;
@@ -135,7 +118,7 @@ void bus_keeper_read(struct bus_keeper *k, struct bus_keeper_report *report)
 
 void bus_keeper_end(struct bus_keeper *k, int64_t wait_ms)
 {
-    struct timespec at = deadline_after(wait_ms);
+    struct timespec at = bus_deadline_after(wait_ms);
     pthread_t thread = k->thread;
     pthread_mutex_lock(&k->lock);
     k->wake = NULL;

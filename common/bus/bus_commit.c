@@ -1,0 +1,129 @@
+#include "bus/bus_commit.h"
+
+#include "base/clock.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+
+enum {
+    COMMIT_EVERY_MS = 500,
+    COMMIT_LOST_MS = 10000, /* after this a result is not waited for any more */
+    COMMIT_NOW_MS = 2000,
+};
+
+static struct metric committed = METRIC(METRIC_COUNTER, "botbridge_bus_commits_total",
+                                        "outcome=\"ok\"", "Offset commits by result");
+static struct metric uncommitted = METRIC(METRIC_COUNTER, "botbridge_bus_commits_total",
+                                          "outcome=\"failed\"", "Offset commits by result");
+
+void bus_commit_metrics(void)
+{
+    metric_register(&committed);
+    metric_register(&uncommitted);
+}
+
+static void add_frontier(rd_kafka_topic_partition_list_t *list, struct bus_part *part)
+{
+    rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
+        part->offsets.base;
+    part->commit_sent = part->offsets.base;
+}
+
+static rd_kafka_topic_partition_list_t *dirty_frontiers(struct bus_reader *r)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)r->parts.count);
+    for (size_t i = 0; i < r->parts.count; i++)
+        if (bus_part_is_dirty(&r->parts.list[i]))
+            add_frontier(list, &r->parts.list[i]);
+    return list;
+}
+
+static bool has_dirty(const struct bus_reader *r)
+{
+    for (size_t i = 0; i < r->parts.count; i++)
+        if (bus_part_is_dirty(&r->parts.list[i]))
+            return true;
+    return false;
+}
+
+static void note_result(struct bus_reader *r, rd_kafka_resp_err_t err,
+                        const rd_kafka_topic_partition_list_t *list)
+{
+    bool is_good = !err;
+    for (int i = 0; list && i < list->cnt; i++) {
+        const rd_kafka_topic_partition_t *tp = &list->elems[i];
+        struct bus_part *part = bus_parts_find(&r->parts, tp->topic, tp->partition);
+        if (!err && !tp->err && part && part->commit_sent == tp->offset)
+            part->committed = tp->offset;
+        if (tp->err)
+            is_good = false;
+        if (!err && tp->err)
+            err = tp->err;
+    }
+    metric_add(is_good ? &committed : &uncommitted, 1);
+    if (!is_good)
+        log_warn("bus", "uncommitted", "code=%s", rd_kafka_err2name(err));
+}
+
+void bus_commit_on_result(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                          rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    (void)rk;
+    struct bus_reader *r = opaque;
+    r->commit_out_ms = 0;
+    if (err != RD_KAFKA_RESP_ERR__NO_OFFSET)
+        note_result(r, err, list);
+}
+
+void bus_commit_if_due(struct bus_reader *r)
+{
+    int64_t now = clock_mono_ms();
+    bool is_out = r->commit_out_ms && now - r->commit_out_ms < COMMIT_LOST_MS;
+    if (now < r->commit_due_ms || is_out)
+        return;
+    rd_kafka_topic_partition_list_t *list = dirty_frontiers(r);
+    if (list->cnt > 0) {
+        r->commit_due_ms = now + COMMIT_EVERY_MS;
+        rd_kafka_resp_err_t err = rd_kafka_commit(r->rk, list, 1);
+        r->commit_out_ms = err ? 0 : now;
+        if (err)
+            note_result(r, err, NULL);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+int64_t bus_commit_wait_ms(const struct bus_reader *r)
+{
+    if (!has_dirty(r) || r->commit_out_ms)
+        return COMMIT_EVERY_MS;
+    int64_t wait = r->commit_due_ms - clock_mono_ms();
+    return wait > 0 ? wait : 0;
+}
+
+static void commit_and_wait(struct bus_reader *r, rd_kafka_topic_partition_list_t *list)
+{
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(r->rk);
+    rd_kafka_resp_err_t err = rd_kafka_commit_queue(r->rk, list, queue, NULL, NULL);
+    rd_kafka_event_t *event = err ? NULL : rd_kafka_queue_poll(queue, COMMIT_NOW_MS);
+    if (event)
+        note_result(r, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event));
+    else
+        note_result(r, err ? err : RD_KAFKA_RESP_ERR__TIMED_OUT, NULL);
+    if (event)
+        rd_kafka_event_destroy(event);
+    rd_kafka_queue_destroy(queue);
+}
+
+void bus_commit_now(struct bus_reader *r, const rd_kafka_topic_partition_list_t *revoked)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(revoked->cnt);
+    for (int i = 0; i < revoked->cnt; i++) {
+        struct bus_part *part =
+            bus_parts_find(&r->parts, revoked->elems[i].topic, revoked->elems[i].partition);
+        if (part && bus_part_is_dirty(part))
+            add_frontier(list, part);
+    }
+    if (list->cnt > 0)
+        commit_and_wait(r, list);
+    rd_kafka_topic_partition_list_destroy(list);
+}

@@ -1,0 +1,408 @@
+#include "bus/bus_reader.h"
+
+#include "base/clock.h"
+#include "bus/bus_commit.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+
+#include <poll.h>
+#include <time.h>
+
+enum {
+    MEMORY_WAIT_MS = 20,   /* freed memory is not signalled */
+    RECORDS_PER_TURN = 64, /* of one partition, before the next one's turn */
+};
+
+static struct metric records_read = METRIC(METRIC_COUNTER, "botbridge_bus_records_read_total",
+                                           NULL, "Records handed to the loop");
+static struct metric records_done =
+    METRIC(METRIC_COUNTER, "botbridge_bus_records_done_total", NULL, "Records completed");
+static struct metric rebalances = METRIC(METRIC_COUNTER, "botbridge_bus_rebalances_total", NULL,
+                                         "Assignments and revocations");
+static struct metric partitions =
+    METRIC(METRIC_GAUGE, "botbridge_bus_partitions", NULL, "Partitions owned now");
+static struct metric lag = METRIC(METRIC_GAUGE, "botbridge_bus_consumer_lag_records", NULL,
+                                  "Records behind the commits of owned partitions");
+static struct metric window_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_used_records",
+                                          NULL, "Widest span from frontier to newest record");
+static struct metric window_limit =
+    METRIC(METRIC_GAUGE, "botbridge_bus_window_limit_records", NULL, "Bound of that span");
+static struct metric bytes_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_used_bytes", NULL,
+                                         "Records not complete, all partitions");
+static struct metric bytes_limit = METRIC(METRIC_GAUGE, "botbridge_bus_window_limit_bytes",
+                                          NULL, "Process-wide bound of that");
+static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_bus_frontier_age_ms", NULL,
+                                           "Age of the oldest incomplete record");
+
+void bus_reader_metrics(void)
+{
+    static struct metric *const all[] = {
+        &records_read, &records_done, &rebalances, &partitions,  &lag,
+        &window_used,  &window_limit, &bytes_used, &bytes_limit, &frontier_age,
+    };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        metric_register(all[i]);
+    bus_commit_metrics();
+}
+
+static void apply_dones(struct bus_reader *r)
+{
+    bus_channel_take_dones(&r->channel, &r->dones);
+    for (size_t i = 0; i < r->dones.count; i++) {
+        const struct bus_done *d = &r->dones.list[i];
+        if (bus_parts_complete(&r->parts, d->origin, d->offset, d->bytes))
+            metric_add(&records_done, 1);
+    }
+}
+
+static void tell_revoked(struct bus_reader *r, const struct bus_part *part)
+{
+    bus_channel_push_one(&r->channel, (struct bus_item){.kind = BUS_ITEM_REVOKE,
+                                                        .text = brg_strdup(part->topic),
+                                                        .partition = part->partition,
+                                                        .generation = part->origin.generation});
+}
+
+static void fail_for_good(struct bus_reader *r)
+{
+    char text[BRG_ERROR_TEXT_BYTES];
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(r->rk, text, sizeof text);
+    log_error("bus", "consumer_fatal", "code=%s text=\"%s\"", rd_kafka_err2name(code), text);
+    bus_channel_push_one(&r->channel,
+                         (struct bus_item){.kind = BUS_ITEM_FATAL, .text = brg_strdup(text)});
+}
+
+/* --- rebalances: inside rd_kafka_consumer_poll or _close, this thread --- */
+
+/* Split before the assign call: after it, records could already be on their way to the consumer
+ * queue. */
+static void take_partition(struct bus_reader *r, const rd_kafka_topic_partition_t *tp)
+{
+    struct bus_part *old = bus_parts_find(&r->parts, tp->topic, tp->partition);
+    if (old) {
+        tell_revoked(r, old);
+        bus_parts_drop(&r->parts, old);
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_get_partition(r->rk, tp->topic, tp->partition);
+    BRG_CHECK(queue);
+    rd_kafka_queue_forward(queue, NULL);
+    bus_eventfd_attach(queue, r->channel.reader_fd);
+    bus_parts_add(&r->parts, tp->topic, tp->partition, queue);
+}
+
+static void give_partition(struct bus_reader *r, const rd_kafka_topic_partition_t *tp)
+{
+    struct bus_part *part = bus_parts_find(&r->parts, tp->topic, tp->partition);
+    if (!part)
+        return;
+    bus_eventfd_attach(part->queue, -1);
+    tell_revoked(r, part);
+    bus_parts_drop(&r->parts, part);
+}
+
+static void on_assign(struct bus_reader *r, rd_kafka_topic_partition_list_t *list)
+{
+    for (int i = 0; i < list->cnt; i++)
+        take_partition(r, &list->elems[i]);
+    rd_kafka_error_t *error = rd_kafka_incremental_assign(r->rk, list);
+    metric_add(&partitions, list->cnt);
+    log_info("bus", "assigned", "partitions=%d ok=%d", list->cnt, error == NULL);
+    if (error)
+        log_error("bus", "assign_failed", "text=\"%s\"", rd_kafka_error_string(error));
+    if (error)
+        rd_kafka_error_destroy(error);
+    if (r->is_joined)
+        return;
+    r->is_joined = true;
+    bus_channel_push_one(&r->channel, (struct bus_item){.kind = BUS_ITEM_JOINED});
+}
+
+/* A lost assignment may already be somebody else's: a commit would move their frontier. */
+static void on_revoke(struct bus_reader *r, rd_kafka_topic_partition_list_t *list)
+{
+    bool is_lost = rd_kafka_assignment_lost(r->rk) != 0;
+    apply_dones(r);
+    if (!is_lost)
+        bus_commit_now(r, list);
+    for (int i = 0; i < list->cnt; i++)
+        give_partition(r, &list->elems[i]);
+    rd_kafka_error_t *error = rd_kafka_incremental_unassign(r->rk, list);
+    metric_add(&partitions, -list->cnt);
+    log_info("bus", "revoked", "partitions=%d lost=%d", list->cnt, is_lost);
+    if (error)
+        log_error("bus", "unassign_failed", "text=\"%s\"", rd_kafka_error_string(error));
+    if (error)
+        rd_kafka_error_destroy(error);
+}
+
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    struct bus_reader *r = opaque;
+    metric_add(&rebalances, 1);
+    if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+        on_assign(r, list);
+    } else if (err == RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS) {
+        on_revoke(r, list);
+    } else {
+        log_error("bus", "rebalance_failed", "text=\"%s\"", rd_kafka_err2str(err));
+        rd_kafka_assign(rk, NULL);
+    }
+}
+
+static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
+{
+    (void)rk;
+    if (err == RD_KAFKA_RESP_ERR__FATAL)
+        fail_for_good(opaque);
+    else
+        log_warn("bus", "consumer_error", "code=%s text=\"%s\"",
+                 rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
+}
+
+static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
+{
+    (void)rk;
+    (void)len;
+    (void)opaque;
+    metric_set(&lag, bus_stats_scan(json, "\"consumer_lag\":").sum);
+    return 0; /* the library frees the text */
+}
+
+void bus_reader_configure(rd_kafka_conf_t *conf, struct bus_reader *r)
+{
+    rd_kafka_conf_set_opaque(conf, r);
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    rd_kafka_conf_set_offset_commit_cb(conf, bus_commit_on_result);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_stats_cb(conf, on_stats);
+}
+
+/* --- reading --- */
+
+static bool is_memory_full(const struct bus_reader *r)
+{
+    return r->parts.bytes >= r->total_bytes || atomic_load(&r->ledger->bytes) >= r->total_bytes;
+}
+
+static void flush_batch(struct bus_reader *r)
+{
+    metric_add(&records_read, (int64_t)r->batch.count);
+    bus_channel_push(&r->channel, &r->batch);
+}
+
+/* Everything before it goes first: order is what the loop relies on. */
+static void restart_part(struct bus_reader *r, struct bus_part *part, int64_t offset)
+{
+    log_warn("bus", "partition_rewound", "topic=%s partition=%d head=%lld offset=%lld",
+             part->topic, (int)part->partition, (long long)part->offsets.head,
+             (long long)offset);
+    flush_batch(r);
+    tell_revoked(r, part);
+    bus_part_restart(&r->parts, part);
+}
+
+/* Takes `raw`. */
+static struct bus_message *take_record(struct bus_reader *r, struct bus_part *part,
+                                       rd_kafka_message_t *raw)
+{
+    if (bus_part_is_rewound(part, raw->offset))
+        restart_part(r, part, raw->offset);
+    struct bus_message *m = bus_message_new(raw, part->origin, r->ledger);
+    rd_kafka_message_destroy(raw);
+    return m;
+}
+
+static struct bus_message *read_one(struct bus_reader *r, struct bus_part *part)
+{
+    for (;;) {
+        rd_kafka_message_t *raw = rd_kafka_consume_queue(part->queue, 0);
+        if (!raw)
+            return NULL;
+        if (!raw->err)
+            return take_record(r, part, raw);
+        log_warn("bus", "partition_error", "topic=%s partition=%d text=\"%s\"", part->topic,
+                 (int)part->partition, rd_kafka_message_errstr(raw));
+        rd_kafka_message_destroy(raw);
+    }
+}
+
+enum read_end { READ_EMPTY, READ_TURN_OVER, READ_BLOCKED };
+
+static enum read_end read_part(struct bus_reader *r, struct bus_part *part, size_t limit)
+{
+    for (size_t n = 0; n < limit; n++) {
+        if (!bus_part_has_room(&r->parts, part) || is_memory_full(r))
+            return READ_BLOCKED;
+        struct bus_message *m = part->parked ? part->parked : read_one(r, part);
+        part->parked = NULL;
+        if (!m)
+            return READ_EMPTY;
+        if (!bus_part_receive(&r->parts, part, m)) {
+            part->parked = m;
+            return READ_BLOCKED;
+        }
+        bus_items_add(&r->batch, (struct bus_item){.kind = BUS_ITEM_MESSAGE, .message = m});
+    }
+    return READ_TURN_OVER;
+}
+
+struct pass {
+    bool has_more;
+    bool waits_for_room;
+    bool waits_for_dones;
+    bool is_memory_full;
+};
+
+static struct pass read_all(struct bus_reader *r)
+{
+    struct pass pass = {0};
+    if (atomic_load(&r->is_draining))
+        return pass;
+    for (size_t i = 0; i < r->parts.count; i++) {
+        struct bus_part *part = &r->parts.list[(r->next_part + i) % r->parts.count];
+        if (!part->is_used)
+            continue;
+        size_t room = bus_channel_room(&r->channel);
+        size_t limit = room < RECORDS_PER_TURN ? room : RECORDS_PER_TURN;
+        enum read_end end = limit > 0 ? read_part(r, part, limit) : READ_EMPTY;
+        flush_batch(r);
+        pass.waits_for_room |= limit == 0;
+        pass.has_more |= end == READ_TURN_OVER;
+        pass.waits_for_dones |= end == READ_BLOCKED;
+    }
+    pass.is_memory_full = is_memory_full(r);
+    r->next_part++;
+    return pass;
+}
+
+/* --- the thread --- */
+
+/* The partitions are split, so only errors are expected here. A record would be one that was on
+ * its way while the queue was split: it precedes all of its partition's queue, and to drop it
+ * would be to lose it, because the tracker takes what it never saw for a gap. */
+static void on_polled(struct bus_reader *r, rd_kafka_message_t *raw)
+{
+    if (raw->err) {
+        log_warn("bus", "consumer_error", "code=%s text=\"%s\"", rd_kafka_err2name(raw->err),
+                 rd_kafka_message_errstr(raw));
+        rd_kafka_message_destroy(raw);
+        return;
+    }
+    struct bus_part *part =
+        bus_parts_find(&r->parts, rd_kafka_topic_name(raw->rkt), raw->partition);
+    BRG_CHECK(part && !part->parked);
+    struct bus_message *m = take_record(r, part, raw);
+    BRG_CHECK(bus_part_receive(&r->parts, part, m));
+    bus_items_add(&r->batch, (struct bus_item){.kind = BUS_ITEM_MESSAGE, .message = m});
+    flush_batch(r);
+}
+
+static void serve_consumer_queue(struct bus_reader *r)
+{
+    for (;;) {
+        rd_kafka_message_t *raw = rd_kafka_consumer_poll(r->rk, 0);
+        if (!raw)
+            return;
+        on_polled(r, raw);
+    }
+}
+
+static void publish(struct bus_reader *r)
+{
+    int64_t oldest = bus_parts_oldest_ms(&r->parts);
+    int64_t age = oldest ? clock_wall_ms() - oldest : 0;
+    atomic_store(&r->oldest_ms, oldest);
+    metric_set(&frontier_age, age > 0 ? age : 0);
+    metric_set(&window_used, bus_parts_widest(&r->parts));
+    metric_set(&bytes_used, (int64_t)r->parts.bytes);
+}
+
+static void sleep_until_signalled(struct bus_reader *r, struct pass pass)
+{
+    if (pass.has_more && !pass.waits_for_room)
+        return;
+    if (!bus_channel_may_sleep(&r->channel, pass.waits_for_room, pass.waits_for_dones))
+        return;
+    int64_t wait_ms = bus_commit_wait_ms(r);
+    if (pass.is_memory_full && wait_ms > MEMORY_WAIT_MS)
+        wait_ms = MEMORY_WAIT_MS;
+    struct pollfd fd = {.fd = r->channel.reader_fd, .events = POLLIN};
+    poll(&fd, 1, (int)wait_ms);
+}
+
+static void end_thread(struct bus_reader *r)
+{
+    rd_kafka_consumer_close(r->rk);
+    bus_parts_free(&r->parts);
+    bus_eventfd_attach(r->queue, -1);
+    rd_kafka_queue_destroy(r->queue);
+    rd_kafka_destroy(r->rk);
+    pthread_mutex_lock(&r->lock);
+    r->is_gone = true;
+    pthread_cond_broadcast(&r->ended);
+    bool is_left = r->is_left;
+    pthread_mutex_unlock(&r->lock);
+    if (is_left)
+        bus_reader_free(r);
+}
+
+static void *run(void *arg)
+{
+    struct bus_reader *r = arg;
+    while (!atomic_load(&r->is_ending)) {
+        bus_eventfd_clear(r->channel.reader_fd);
+        serve_consumer_queue(r);
+        apply_dones(r);
+        struct pass pass = read_all(r);
+        bus_commit_if_due(r);
+        publish(r);
+        sleep_until_signalled(r, pass);
+    }
+    end_thread(r);
+    return NULL;
+}
+
+void bus_reader_start(struct bus_reader *r)
+{
+    bus_cond_init(&r->ended);
+    pthread_mutex_init(&r->lock, NULL);
+    metric_set(&window_limit, r->parts.window);
+    metric_set(&bytes_limit, (int64_t)r->total_bytes);
+    r->queue = rd_kafka_queue_get_consumer(r->rk);
+    bus_eventfd_attach(r->queue, r->channel.reader_fd);
+    bus_thread_start(&r->thread, run, r);
+}
+
+bool bus_reader_end(struct bus_reader *r, int64_t timeout_ms)
+{
+    struct timespec at = bus_deadline_after(timeout_ms);
+    pthread_t thread = r->thread;
+    bus_channel_leave(&r->channel);
+    atomic_store(&r->is_ending, true);
+    bus_eventfd_signal(r->channel.reader_fd);
+    pthread_mutex_lock(&r->lock);
+    while (!r->is_gone)
+        if (pthread_cond_timedwait(&r->ended, &r->lock, &at) != 0)
+            break;
+    bool is_gone = r->is_gone;
+    r->is_left = !is_gone;
+    pthread_mutex_unlock(&r->lock);
+    if (!is_gone) {
+        pthread_detach(thread);
+        return false;
+    }
+    pthread_join(thread, NULL);
+    bus_reader_free(r);
+    return true;
+}
+
+void bus_reader_free(struct bus_reader *r)
+{
+    bus_parts_free(&r->parts);
+    bus_channel_free(&r->channel);
+    bus_ledger_release(r->ledger);
+    free(r->batch.list);
+    free(r->dones.list);
+    free(r);
+}
