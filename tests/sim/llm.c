@@ -406,8 +406,10 @@ int llm_main(int argc, char **argv)
     const char *listen = "127.0.0.1:0", *question = NULL;
     struct llm_script defaults = llm_script_defaults;
     struct buf script;
-    int opt;
-    while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    for (int opt = 0;;) {
+        opt = getopt_long(argc, argv, "", options, NULL);
+        if (opt == -1)
+            break;
         if (opt == 'l') {
             listen = optarg;
         } else if (opt == 'a') {
