@@ -2,6 +2,9 @@
  * (EVP_DecodeBlock), or write a NUL past the text (EVP_EncodeBlock). */
 #include "crypto/crypto.h"
 
+#include <endian.h>
+#include <pthread.h>
+
 static const char STANDARD[64] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static const char URL[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -32,14 +35,45 @@ static size_t encode_rest(const char alphabet[64], const uint8_t *in, size_t len
     return 3;
 }
 
+/* Two characters for every twelve bits: three times as fast as one for six, on a text that
+ * every refresh encodes. */
+static char pairs[1 << 12][2];
+static pthread_once_t pairs_once = PTHREAD_ONCE_INIT;
+
+static void make_pairs(void)
+{
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        pairs[i][0] = STANDARD[i >> 6];
+        pairs[i][1] = STANDARD[i & 63];
+    }
+}
+
+/* Six bytes at a time out of eight that are read; returns the input consumed. */
+static size_t encode_wide(const uint8_t *in, size_t len, char *out)
+{
+    size_t used = 0;
+    for (; len - used >= sizeof(uint64_t); used += 6, out += 8) {
+        uint64_t w;
+        memcpy(&w, in + used, sizeof w);
+        w = be64toh(w);
+        memcpy(out, pairs[w >> 52], 2);
+        memcpy(out + 2, pairs[w >> 40 & 0xFFF], 2);
+        memcpy(out + 4, pairs[w >> 28 & 0xFFF], 2);
+        memcpy(out + 6, pairs[w >> 16 & 0xFFF], 2);
+    }
+    return used;
+}
+
 void crypto_base64_encode(struct buf *out, struct bytes data)
 {
     size_t need = CRYPTO_BASE64_BYTES(data.len);
     char *text = buf_reserve(out, need);
     if (!text)
         return;
+    BRG_CHECK(pthread_once(&pairs_once, make_pairs) == 0);
     const uint8_t *in = (const uint8_t *)data.ptr;
-    size_t used = encode_groups(STANDARD, in, data.len, text);
+    size_t used = encode_wide(in, data.len, text);
+    used += encode_groups(STANDARD, in + used, data.len - used, text + used / 3 * 4);
     size_t written = used / 3 * 4;
     if (used < data.len)
         written += encode_rest(STANDARD, in + used, data.len - used, text + written);

@@ -3,26 +3,31 @@
 
 #include <endian.h>
 
+/* Text is copied and judged in one pass, 16 bytes at a time. Only a block with an error, the
+ * head and the tail go character by character. */
+
 enum {
-    WORD = sizeof(uint64_t),
     ESCAPE_MAX = 6, /* \u00XX */
-    SLACK = 256,    /* room for escapes that is reserved ahead of need */
+    /* Most that one step adds to the output beyond the input it consumes. */
+    STEP_MAX = (UTF8_BLOCK + 2 * UTF8_REACH) * ESCAPE_MAX + UTF8_BLOCK,
+    SLACK = 4 * STEP_MAX, /* room for escapes, reserved ahead of need */
 };
 
-static const uint64_t ONES = 0x0101010101010101;
-static const uint64_t TOPS = 0x8080808080808080;
+#define REPLACEMENT BYTES_LIT("\xEF\xBF\xBD")
 
-static uint64_t zero_bytes(uint64_t w)
-{
-    return (w - ONES) & ~w & TOPS;
-}
+/* `at` bytes are written; a character may be unfinished there, its first bytes written as they
+ * are. Bytes before `clean` were replaced and tell nothing about those that follow. */
+struct cursor {
+    struct bytes text;
+    size_t at;
+    size_t clean;
+};
 
-/* Top bits of the bytes that need an escape. Borrows make bits above the lowest one unreliable,
- * so only the lowest is used. */
-static uint64_t specials(uint64_t w)
+/* Start of the unfinished character, or `at`. */
+static size_t character_start(const struct cursor *c)
 {
-    uint64_t control = (w - ONES * 0x20) & ~w & TOPS;
-    return control | zero_bytes(w ^ (ONES * '"')) | zero_bytes(w ^ (ONES * '\\'));
+    struct bytes tail = bytes_of(c->text.ptr + c->clean, c->text.len - c->clean);
+    return c->clean + json_utf8_boundary(tail, c->at - c->clean);
 }
 
 static bool is_special(unsigned char c)
@@ -30,8 +35,7 @@ static bool is_special(unsigned char c)
     return c < 0x20 || c == '"' || c == '\\';
 }
 
-/* Writes at most ESCAPE_MAX bytes; returns how many. */
-static size_t write_escape(char *to, unsigned char c)
+static char *write_escape(char *to, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";
     static const char letters[0x20] = {
@@ -39,79 +43,129 @@ static size_t write_escape(char *to, unsigned char c)
     to[0] = '\\';
     to[1] = c < 0x20 ? letters[c] : (char)c;
     if (to[1] != 0)
-        return 2;
+        return to + 2;
     memcpy(to + 1, "u00", 3);
     to[4] = digits[c >> 4];
     to[5] = digits[c & 15];
-    return ESCAPE_MAX;
+    return to + ESCAPE_MAX;
 }
 
-/* Copies and escapes from the front of `text`. `to` has room for all of it plus `SLACK`; stops
- * when the escapes have used the slack up. Returns the bytes written. */
-static size_t escape_into(char *to, struct bytes *text)
+/* The character at the cursor, which stands on a boundary. */
+static char *write_char(struct cursor *c, char *to)
 {
-    const char *in = text->ptr;
-    const char *end = in + text->len;
-    const char *limit = to + text->len + SLACK - WORD - ESCAPE_MAX;
-    char *start = to;
-    /* limit - to shrinks against end - in by what escapes add, hence the second condition. */
-    while (end - in >= WORD && limit - to > end - in) {
-        uint64_t w;
-        memcpy(&w, in, WORD);
-        memcpy(to, in, WORD);
-        uint64_t hits = specials(le64toh(w));
-        size_t clean = hits ? (size_t)__builtin_ctzll(hits) / 8 : WORD;
-        in += clean;
-        to += clean;
-        if (hits)
-            to += write_escape(to, (unsigned char)*in++);
+    struct bytes rest = bytes_of(c->text.ptr + c->at, c->text.len - c->at);
+    size_t bad = 0;
+    size_t len = json_utf8_char(rest, &bad);
+    if (len == 0) {
+        c->at += bad;
+        c->clean = c->at;
+        memcpy(to, REPLACEMENT.ptr, REPLACEMENT.len);
+        return to + REPLACEMENT.len;
     }
-    while (in < end && end - in < WORD && limit - to > end - in) {
-        if (is_special((unsigned char)*in))
-            to += write_escape(to, (unsigned char)*in++);
-        else
-            *to++ = *in++;
-    }
-    *text = bytes_of(in, (size_t)(end - in));
-    return (size_t)(to - start);
+    c->at += len;
+    if (is_special((unsigned char)rest.ptr[0]))
+        return write_escape(to, (unsigned char)rest.ptr[0]);
+    memcpy(to, rest.ptr, len);
+    return to + len;
 }
 
-/* Byte by byte: near the maximum, where only what is really needed may be asked for. */
-static void escape_tight(struct buf *out, struct bytes text)
+/* One block's worth of characters, beginning with the unfinished one, which is taken back. */
+static char *write_slowly(struct cursor *c, char *to)
 {
-    for (size_t i = 0; i < text.len && !out->overflowed; i++) {
-        char escape[ESCAPE_MAX] = {text.ptr[i]};
-        size_t len = 1;
-        if (is_special((unsigned char)text.ptr[i]))
-            len = write_escape(escape, (unsigned char)text.ptr[i]);
-        buf_append(out, bytes_of(escape, len));
-    }
+    size_t stop = c->at + UTF8_BLOCK;
+    size_t start = character_start(c);
+    to -= c->at - start;
+    c->at = start;
+    while (c->at < stop && c->at < c->text.len)
+        to = write_char(c, to);
+    return to;
 }
 
-static void escape_valid(struct buf *out, struct bytes text)
+static utf8_words specials(utf8_words w)
 {
-    while (text.len > 0 && !out->overflowed) {
-        if (out->max - out->len < text.len + SLACK) {
-            escape_tight(out, text);
-            return;
+    utf8_bytes b = (utf8_bytes)w;
+    return (utf8_words)(((b & utf8_all(0xE0)) == utf8_all(0)) | (b == utf8_all('"')) |
+                        (b == utf8_all('\\')));
+}
+
+/* One bit per byte whose top bit is set, the first byte lowest. */
+static unsigned bits_of(uint64_t tops)
+{
+    return (unsigned)((le64toh(tops) & 0x8080808080808080) * 0x0002040810204081 >> 56);
+}
+
+/* A valid block with characters to escape: the pieces between them, each copied by a whole
+ * block, of which the next piece overwrites what is too much. */
+static char *write_block(const char *block, utf8_words hits, char *to)
+{
+    char padded[2 * UTF8_BLOCK] = {0};
+    memcpy(padded, block, UTF8_BLOCK);
+    size_t from = 0;
+    for (unsigned bits = bits_of(hits[0]) | bits_of(hits[1]) << 8; bits; bits &= bits - 1) {
+        size_t hit = (size_t)__builtin_ctz(bits);
+        memcpy(to, padded + from, UTF8_BLOCK);
+        to = write_escape(to + (hit - from), (unsigned char)padded[hit]);
+        from = hit + 1;
+    }
+    memcpy(to, padded + from, UTF8_BLOCK);
+    return to + (UTF8_BLOCK - from);
+}
+
+/* Writes until the text or the room ends; `limit` is the end of the room. Returns the end of
+ * what is written. */
+static char *write_text(struct cursor *c, char *to, const char *limit)
+{
+    size_t len = c->text.len;
+    while (c->at < len && (size_t)(limit - to) > len - c->at + STEP_MAX) {
+        const char *in = c->text.ptr + c->at;
+        if (c->at < c->clean + UTF8_REACH || len - c->at < UTF8_BLOCK) {
+            to = write_slowly(c, to);
+            continue;
         }
-        char *to = buf_reserve(out, text.len + SLACK);
-        if (to)
-            out->len += escape_into(to, &text);
+        utf8_words hits = specials(utf8_load(in));
+        struct utf8_view view = utf8_look(in);
+        memcpy(to, in, UTF8_BLOCK);
+        if (!utf8_any(view.errors | view.rare | hits)) {
+            to += UTF8_BLOCK;
+            c->at += UTF8_BLOCK;
+        } else if (utf8_has_errors(view, in)) {
+            to = write_slowly(c, to);
+        } else {
+            to = write_block(in, hits, to);
+            c->at += UTF8_BLOCK;
+        }
+    }
+    /* A text that ends with a block may end in the middle of a character. */
+    if (c->at == len && character_start(c) != len)
+        to = write_slowly(c, to);
+    return to;
+}
+
+/* Character by character: near the maximum, where only what is really needed may be asked for.
+ */
+static void write_tightly(struct buf *out, struct cursor *c)
+{
+    size_t start = character_start(c);
+    out->len -= c->at - start;
+    c->at = start;
+    while (c->at < c->text.len && !out->overflowed) {
+        char one[ESCAPE_MAX];
+        size_t len = (size_t)(write_char(c, one) - one);
+        buf_append(out, bytes_of(one, len));
     }
 }
 
 void json_escape(struct buf *out, struct bytes text)
 {
-    while (text.len > 0 && !out->overflowed) {
-        size_t valid = json_utf8_prefix(text);
-        escape_valid(out, bytes_of(text.ptr, valid));
-        text = bytes_of(text.ptr + valid, text.len - valid);
-        if (text.len == 0)
+    struct cursor c = {text, 0, 0};
+    while (c.at < text.len && !out->overflowed) {
+        size_t need = text.len - c.at + SLACK;
+        if (out->max - out->len < need) {
+            write_tightly(out, &c);
             return;
-        size_t bad = 1;
-        (void)json_utf8_char(text, &bad);
-        buf_append(out, BYTES_LIT("\xEF\xBF\xBD"));
-        text = bytes_of(text.ptr + bad, text.len - bad);
+        }
+        char *to = buf_reserve(out, need);
+        if (to)
+            out->len = (size_t)(write_text(&c, to, to + need) - out->ptr);
     }
 }

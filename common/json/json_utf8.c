@@ -1,57 +1,15 @@
 #include "json/json_utf8.h"
 
-enum { BLOCK = 16, REACH = 3 }; /* a character reaches back over at most 3 bytes */
-
-typedef uint64_t words __attribute__((vector_size(BLOCK)));
-typedef int8_t signed_bytes __attribute__((vector_size(BLOCK)));
-
-static const words HIGH = {0x8080808080808080, 0x8080808080808080};
-
-static words load(const char *p)
+utf8_words utf8_rare_errors(const char *p)
 {
-    words w;
-    memcpy(&w, p, sizeof w);
-    return w;
-}
-
-static bool any_high(words w)
-{
-    w &= HIGH;
-    return (w[0] | w[1]) != 0;
-}
-
-static signed_bytes all(unsigned byte)
-{
-    int8_t b = (int8_t)(uint8_t)byte;
-    return (signed_bytes){b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b};
-}
-
-/* Second bytes that a lead byte forbids, and bytes that never occur. Among continuation bytes
- * the signed order is the unsigned one. */
-static words forbidden(signed_bytes lead, signed_bytes cur)
-{
-    words bad = (words)((lead == all(0xE0)) & (cur < all(0xA0)));
-    bad |= (words)((lead == all(0xED)) & (cur >= all(0xA0)));
-    bad |= (words)((lead == all(0xF0)) & (cur < all(0x90)));
-    bad |= (words)((lead == all(0xF4)) & (cur >= all(0x90)));
-    bad |= (words)((cur & all(0xFE)) == all(0xC0));
-    bad |= (words)((cur > all(0xF4)) & (cur < all(0)));
+    utf8_bytes lead = (utf8_bytes)utf8_load(p - 1), cur = (utf8_bytes)utf8_load(p);
+    utf8_words bad = (utf8_words)((lead == utf8_all(0xE0)) & (cur < utf8_all(0xA0)));
+    bad |= (utf8_words)((lead == utf8_all(0xED)) & (cur >= utf8_all(0xA0)));
+    bad |= (utf8_words)((lead == utf8_all(0xF0)) & (cur < utf8_all(0x90)));
+    bad |= (utf8_words)((lead == utf8_all(0xF4)) & (cur >= utf8_all(0x90)));
+    bad |= (utf8_words)((lead & utf8_all(0xFE)) == utf8_all(0xC0));
+    bad |= (utf8_words)(lead > utf8_all(0xF4));
     return bad;
-}
-
-/* A byte must be a continuation exactly when one of the three before it announces so. Shifting
- * moves the bit looked for to the top of its byte; the others are masked off at the end. A
- * character that runs over the end of the block is the next block's matter. */
-static bool block_is_valid(const char *p)
-{
-    words cur = load(p), before1 = load(p - 1), before2 = load(p - 2), before3 = load(p - 3);
-    if (!any_high(cur | before3))
-        return true;
-    words continues = cur & ~(cur << 1);
-    words wants = before1 & (before1 << 1);
-    wants |= before2 & (before2 << 1) & (before2 << 2);
-    wants |= before3 & (before3 << 1) & (before3 << 2) & (before3 << 3);
-    return !any_high((continues ^ wants) | forbidden((signed_bytes)before1, (signed_bytes)cur));
 }
 
 static bool is_continuation(unsigned char c)
@@ -88,13 +46,15 @@ size_t json_utf8_char(struct bytes text, size_t *bad)
     return have == need ? need : 0;
 }
 
-/* Start of the character that is unfinished at `at`, or `at`; all before is valid. */
-static size_t boundary(struct bytes text, size_t at)
+size_t json_utf8_boundary(struct bytes text, size_t at)
 {
-    for (size_t back = 1; back <= REACH && back <= at; back++) {
+    for (size_t back = 1; back <= UTF8_REACH && back <= at; back++) {
         unsigned char c = (unsigned char)text.ptr[at - back];
-        if (!is_continuation(c))
-            return announced(c) > back ? at - back : at;
+        if (is_continuation(c))
+            continue;
+        /* A byte that announces nothing is judged with its successor, hence not yet. */
+        bool is_finished = announced(c) != 0 && announced(c) <= back;
+        return is_finished ? at : at - back;
     }
     return at;
 }
@@ -103,12 +63,14 @@ size_t json_utf8_prefix(struct bytes text)
 {
     size_t at = 0;
     while (at < text.len) {
-        if (at >= REACH && text.len - at >= BLOCK && block_is_valid(text.ptr + at)) {
-            at += BLOCK;
+        const char *p = text.ptr + at;
+        bool is_block = at >= UTF8_REACH && text.len - at >= UTF8_BLOCK;
+        if (is_block && !utf8_has_errors(utf8_look(p), p)) {
+            at += UTF8_BLOCK;
             continue;
         }
-        size_t stop = at < REACH ? REACH : at + BLOCK;
-        for (at = boundary(text, at); at < stop && at < text.len;) {
+        size_t stop = at < UTF8_REACH ? UTF8_REACH : at + UTF8_BLOCK;
+        for (at = json_utf8_boundary(text, at); at < stop && at < text.len;) {
             size_t bad = 0;
             size_t len = json_utf8_char(bytes_of(text.ptr + at, text.len - at), &bad);
             if (len == 0)
@@ -116,5 +78,5 @@ size_t json_utf8_prefix(struct bytes text)
             at += len;
         }
     }
-    return boundary(text, at);
+    return json_utf8_boundary(text, at);
 }
