@@ -27,12 +27,19 @@ void bus_topic_name(char out[BUS_TOPIC_NAME_BYTES], const char *prefix, enum bus
 /* What the promises rest on is not the user's to change; the one value that agrees with us is
  * accepted. */
 static const struct bus_setting reserved[] = {
-    {"enable.idempotence", "true"},    {"acks", "all"},
-    {"request.required.acks", "-1"},   {"partition.assignment.strategy", "cooperative-sticky"},
-    {"enable.auto.commit", "false"},   {"enable.auto.offset.store", "false"},
-    {"enable.partition.eof", "false"}, {"group.id", NULL},
-    {"group.instance.id", NULL},       {"transactional.id", NULL},
-    {"delivery.timeout.ms", NULL},     {"message.timeout.ms", NULL},
+    {"enable.idempotence", "true"},
+    {"acks", "all"},
+    {"request.required.acks", "-1"},
+    {"partition.assignment.strategy", "cooperative-sticky"},
+    {"enable.auto.commit", "false"},
+    {"enable.auto.offset.store", "false"},
+    {"enable.partition.eof", "false"},
+    {"group.protocol", "classic"},
+    {"group.id", NULL},
+    {"group.instance.id", NULL},
+    {"transactional.id", NULL},
+    {"delivery.timeout.ms", NULL},
+    {"message.timeout.ms", NULL},
 };
 
 static bool is_secret(const char *name)
