@@ -113,6 +113,8 @@ static void on_done(enum fetch_result result, const char *detail, void *arg)
     t->result = (int)result;
     (void)snprintf(t->detail, sizeof(t->detail), "%s", detail);
     t->f->done++;
+    if (t->victim)
+        fetch_cancel(t->victim->fetch);
     if (t->next) {
         char url[128];
         (void)snprintf(url, sizeof(url), "%s/method", t->f->base);
@@ -167,16 +169,21 @@ static void raw_server(void *arg)
     (void)close(fd);
 }
 
-void transfer_run_raw(struct fetch_fixture *f, struct transfer *t, const char *answer,
-                      struct fetch_request request)
+void transfer_serve_raw(struct fetch_fixture *f, const char *answer)
 {
     buf_reset(&f->raw_in);
     f->raw_answer = answer;
+    peer_run(f->loop, raw_server, f);
+    loop_until(f->loop, is_all_done, f);
+}
+
+void transfer_run_raw(struct fetch_fixture *f, struct transfer *t, const char *answer,
+                      struct fetch_request request)
+{
     request.url = f->raw_base;
     *t = (struct transfer){0};
     transfer_begin(t, f, &request);
-    peer_run(f->loop, raw_server, f);
-    loop_until(f->loop, is_all_done, f);
+    transfer_serve_raw(f, answer);
 }
 
 static bool has_a_turn_passed(void *arg)

@@ -6,7 +6,7 @@
 #include "http/http_server.h"
 #include "support_peer.h"
 
-enum { MANY = 1000, NEVER_DONE = -1, LIMIT = 1048576 };
+enum { MANY = 1000, NEVER_DONE = -1, LIMIT = 2097152 };
 
 struct fetch_fixture;
 
@@ -24,7 +24,8 @@ struct transfer {
     bool is_data_first; /* data before the head */
     bool cancels_on_head;
     bool cancels_on_data;
-    struct transfer *next; /* started when this one is done */
+    struct transfer *next;   /* started when this one is done */
+    struct transfer *victim; /* cancelled when this one is done */
 };
 
 struct fetch_fixture {
@@ -55,6 +56,8 @@ void transfer_run(struct fetch_fixture *f, struct transfer *t, const char *path,
 /* The same with a peer that reads the request's head, says `answer` and closes. */
 void transfer_run_raw(struct fetch_fixture *f, struct transfer *t, const char *answer,
                       struct fetch_request request);
+/* That peer alone, until the transfers are done. */
+void transfer_serve_raw(struct fetch_fixture *f, const char *answer);
 /* Checks what holds for every transfer and frees what it got. */
 void transfer_end(struct transfer *t);
 bool is_all_done(void *fixture);

@@ -168,6 +168,35 @@ static void starts_from_on_done(void **state)
     transfer_end(&first);
 }
 
+struct late_start {
+    struct fetch_fixture *f;
+    struct transfer t;
+    unsigned turns;
+};
+
+static bool start_in_third_turn(void *arg)
+{
+    struct late_start *late = arg;
+    late->turns++;
+    struct fetch_request request = {.url = late->f->raw_base, .fresh_connection = true};
+    if (late->turns == 3)
+        transfer_begin(&late->t, late->f, &request);
+    return late->turns < 3;
+}
+
+/* The pool's own hook has run by then; the loop must not fall asleep on the new transfer. */
+static void starts_from_a_later_turn_hook(void **state)
+{
+    struct fetch_fixture *f = *state;
+    struct late_start late = {.f = f};
+    struct loop_turn *turn = loop_turn_new(f->loop, start_in_third_turn, &late);
+    int64_t before_ms = clock_mono_ms();
+    transfer_serve_raw(f, OK_HEAD "Content-Length: 4\r\n\r\nlate");
+    loop_turn_free(turn);
+    assert_true(clock_mono_ms() - before_ms < 2000);
+    assert_body(&late.t, "late");
+}
+
 static void reuses_connections(void **state)
 {
     static const char answers[] = OK_HEAD "Content-Length: 1\r\n\r\nx";
@@ -232,6 +261,7 @@ int main(void)
         FETCH_TEST(skips_interim_heads_and_trailers),
         FETCH_TEST(bounds_bodies),
         FETCH_TEST(starts_from_on_done),
+        FETCH_TEST(starts_from_a_later_turn_hook),
         FETCH_TEST(reuses_connections),
         FETCH_TEST(carries_many_streams),
     };

@@ -171,6 +171,21 @@ static void cancels_outside(void **state)
     assert_cancelled(f, &t, heads);
 }
 
+/* Both fail in the same turn: the second's end is already known when it is cancelled. */
+static void cancels_another_from_on_done(void **state)
+{
+    struct fetch_fixture *f = *state;
+    struct transfer second = {0};
+    struct transfer first = {.victim = &second};
+    struct fetch_request refused = {.url = "http://127.0.0.1:1/"};
+    transfer_begin(&first, f, &refused);
+    transfer_begin(&second, f, &refused);
+    loop_until(f->loop, is_pool_idle, f);
+    assert_int_equal(first.result, FETCH_CONNECT);
+    transfer_end(&first);
+    assert_cancelled(f, &second, 0);
+}
+
 static void pool_ends_with_transfers_running(void **state)
 {
     struct fetch_fixture *f = *state;
@@ -192,10 +207,15 @@ static void pool_ends_with_transfers_running(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        FETCH_TEST(notices_cuts),         FETCH_TEST(times_out),
-        FETCH_TEST(times_out_connecting), FETCH_TEST(names_what_failed),
-        FETCH_TEST(cancels_on_head),      FETCH_TEST(cancels_on_data),
-        FETCH_TEST(cancels_outside),      FETCH_TEST(pool_ends_with_transfers_running),
+        FETCH_TEST(notices_cuts),
+        FETCH_TEST(times_out),
+        FETCH_TEST(times_out_connecting),
+        FETCH_TEST(names_what_failed),
+        FETCH_TEST(cancels_on_head),
+        FETCH_TEST(cancels_on_data),
+        FETCH_TEST(cancels_outside),
+        FETCH_TEST(cancels_another_from_on_done),
+        FETCH_TEST(pool_ends_with_transfers_running),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
