@@ -390,6 +390,88 @@ static void random_texts_survive(void **state)
     buf_free(&out);
 }
 
+/* The plain way: a character is the shortest valid piece; a malformed one is as much as could
+ * still begin a character, at least a byte. */
+static void reference_escape(struct buf *out, struct bytes text)
+{
+    for (size_t at = 0; at < text.len;) {
+        const char *p = text.ptr + at;
+        size_t len = 1, left = text.len - at;
+        while (len <= 4 && len <= left && !utf8_is_valid(bytes_of(p, len)))
+            len++;
+        if (len <= 4 && len <= left) {
+            unsigned char c = (unsigned char)*p;
+            static const char *const named[0x20] = {
+                ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+            if (c < 0x20 && named[c])
+                buf_append_str(out, named[c]);
+            else if (c < 0x20)
+                buf_printf(out, "\\u%04x", c);
+            else if (c == '"' || c == '\\')
+                buf_printf(out, "\\%c", c);
+            else
+                buf_append(out, bytes_of(p, len));
+            at += len;
+            continue;
+        }
+        size_t begun = 1;
+        for (size_t n = 2; n <= 3 && n <= left; n++) {
+            bool could_go_on = false;
+            for (int next = 0x80; next <= 0xBF && !could_go_on; next++) {
+                char longer[4] = {p[0], p[1], n > 2 ? p[2] : (char)next, (char)next};
+                could_go_on = utf8_is_valid(bytes_of(longer, n + 1)) ||
+                              (n == 2 && utf8_is_valid(bytes_of(longer, 4)));
+            }
+            if (!could_go_on)
+                break;
+            begun = n;
+        }
+        buf_append_str(out, REPLACEMENT);
+        at += begun;
+    }
+}
+
+static void escaper_agrees_with_the_plain_way(void **state)
+{
+    (void)state;
+    struct buf fast, plain;
+    buf_init(&fast, 1 << 16);
+    buf_init(&plain, 1 << 16);
+    for (int round = 0; round < 6000; round++) {
+        static char text[3000];
+        static const char odd[] =
+            "\x80\xBF\xC0\xC2\xE0\xE1\xED\xF0\xF1\xF4\xF5\xFF\x9F\xA0\x90\"\n";
+        size_t max = round % 50 == 0 ? sizeof text : 120;
+        size_t len = random_text(text, max, true);
+        /* Runs of bytes that are malformed in every combination. */
+        for (uint64_t runs = random_below(4); len > 0 && runs > 0; runs--) {
+            size_t from = (size_t)random_below(len);
+            for (size_t i = from; i < len && i < from + 6; i++)
+                text[i] = odd[random_below(sizeof odd - 1)];
+        }
+        buf_reset(&fast);
+        buf_reset(&plain);
+        json_escape(&fast, bytes_of(text, len));
+        reference_escape(&plain, bytes_of(text, len));
+        assert_true(bytes_eq(buf_bytes(&fast), buf_bytes(&plain)));
+        /* The exact maximum is enough, one byte less is not. */
+        struct buf tight;
+        buf_init(&tight, plain.len);
+        json_escape(&tight, bytes_of(text, len));
+        assert_false(tight.overflowed);
+        assert_true(bytes_eq(buf_bytes(&tight), buf_bytes(&plain)));
+        buf_free(&tight);
+        if (plain.len == 0)
+            continue;
+        buf_init(&tight, plain.len - 1);
+        json_escape(&tight, bytes_of(text, len));
+        assert_true(tight.overflowed);
+        buf_free(&tight);
+    }
+    buf_free(&plain);
+    buf_free(&fast);
+}
+
 static void random_garbage_is_survived(void **state)
 {
     (void)state;
@@ -427,6 +509,7 @@ int main(void)
         cmocka_unit_test(replaces_malformed_utf8),
         cmocka_unit_test(escape_stops_exactly_at_the_maximum),
         cmocka_unit_test(random_texts_survive),
+        cmocka_unit_test(escaper_agrees_with_the_plain_way),
         cmocka_unit_test(random_garbage_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
