@@ -42,8 +42,9 @@ static void read_type(struct head_reader *r, struct bytes value)
     if (value.len >= sizeof(r->type))
         return; /* no type that anybody here knows */
     for (size_t i = 0; i < value.len; i++) {
-        char c = value.ptr[i];
-        r->type[i] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+        r->type[i] = value.ptr[i];
+        if (value.ptr[i] >= 'A' && value.ptr[i] <= 'Z')
+            r->type[i] = (char)(value.ptr[i] + ('a' - 'A'));
     }
     r->head.content_type = bytes_of(r->type, value.len);
 }

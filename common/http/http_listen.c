@@ -49,14 +49,15 @@ static bool set_flag(int fd, int option)
 
 static bool read_port(int fd, unsigned *port)
 {
-    struct sockaddr_storage bound = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {0}};
     socklen_t size = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) != 0)
+    if (getsockname(fd, &bound.any, &size) != 0)
         return false;
-    if (bound.ss_family == AF_INET6)
-        *port = ntohs(((struct sockaddr_in6 *)&bound)->sin6_port);
-    else
-        *port = ntohs(((struct sockaddr_in *)&bound)->sin_port);
+    *port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     return true;
 }
 

@@ -86,8 +86,9 @@ static void linger(struct http_server *s, int fd)
 
 void http_lingering_free(struct http_server *s)
 {
-    while (!list_is_empty(&s->lingering))
-        linger_end(LIST_ENTRY(s->lingering.next, struct lingering, node));
+    struct list *node;
+    for (node = list_pop_front(&s->lingering); node; node = list_pop_front(&s->lingering))
+        linger_end(LIST_ENTRY(node, struct lingering, node));
 }
 
 static void write_answer(const struct http_request *req, int status, struct buf *out)

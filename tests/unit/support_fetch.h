@@ -14,18 +14,18 @@ struct fetch_fixture;
 struct transfer {
     struct fetch_fixture *f;
     struct fetch *fetch;
+    struct transfer *next;   /* started when this one is done */
+    struct transfer *victim; /* cancelled when this one is done */
+    struct buf body;
+    int64_t retry_after_ms;
     int result; /* enum fetch_result, or NEVER_DONE */
     int heads;
     int status;
-    char type[64];
-    int64_t retry_after_ms;
-    struct buf body;
-    char detail[256];
     bool is_data_first; /* data before the head */
     bool cancels_on_head;
     bool cancels_on_data;
-    struct transfer *next;   /* started when this one is done */
-    struct transfer *victim; /* cancelled when this one is done */
+    char type[64];
+    char detail[256];
 };
 
 struct fetch_fixture {
