@@ -72,7 +72,7 @@ def test_raw_control_characters_in_the_callback(stack, ask):
 
 
 def test_long_answer_stays_inside_the_platforms_limit(stack, ask):
-    q = ask(stack, directives="size=30000")
+    q = ask(stack, directives="size=30000 rate=2000")
     q.send()
     q.follow(40)
     assert len(q.final.encode()) <= 20480 and q.expected.startswith(q.final[:5000])
