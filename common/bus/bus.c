@@ -102,7 +102,7 @@ enum brg_err bus_settings_check(const struct bus_setting *settings, size_t count
 }
 
 /* Called from librdkafka's threads. Its "error" is a broken connection, which we survive. */
-static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+void bus_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     const char *client = rk ? rd_kafka_name(rk) : "";
     if (level <= 2)
@@ -132,7 +132,7 @@ rd_kafka_conf_t *bus_conf_new(const struct bus_options *options, const struct bu
         {"log_level", log_is_on(LOG_DEBUG) ? "7" : "6"},
     };
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_log_cb(conf, bus_log);
     enum brg_err err = BRG_OK;
     for (size_t i = 0; i < sizeof common / sizeof common[0] && err == BRG_OK; i++)
         err = set_one(conf, &common[i], error);

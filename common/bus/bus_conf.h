@@ -13,6 +13,9 @@
 rd_kafka_conf_t *bus_conf_new(const struct bus_options *options, const struct bus_setting *ours,
                               struct brg_error *error);
 
+/* librdkafka's log callback, into our log; called from its threads. */
+void bus_log(const rd_kafka_t *rk, int level, const char *facility, const char *text);
+
 /* Effective numeric value of a property. */
 int64_t bus_conf_number(const rd_kafka_conf_t *conf, const char *name);
 

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 
-#include <time.h>
+#include <stdatomic.h>
 
 enum {
     LOOK_MS = 900, /* under a second, so that an end is not waited for longer */
@@ -10,6 +10,8 @@ enum {
     RETRY_MAX_MS = 1000,
     AGAIN_MS = 30000,
     TOPICS_MAX = 16,
+    ID_FIRST_MS = 50,    /* from the first good look to the first refusal of an id, if any */
+    ID_REFUSED_MS = 750, /* librdkafka asks again after 500 */
 };
 
 struct bus_keeper {
@@ -18,6 +20,8 @@ struct bus_keeper {
     bool allow_unsafe_durability;
     rd_kafka_topic_t *handles[TOPICS_MAX]; /* makes the topics "locally known" to rk */
     pthread_t thread;
+    int64_t fine_since_ms;         /* thread only; 0: no good look yet */
+    _Atomic int64_t id_refused_ms; /* by librdkafka's threads */
 
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t changed;
@@ -74,6 +78,34 @@ static void destroy_instance(struct bus_keeper *k)
         keeper_free(k);
 }
 
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct bus_keeper *k = rd_kafka_opaque(rk);
+    if (strcmp(facility, "GETPID") == 0)
+        atomic_store(&k->id_refused_ms, clock_mono_ms());
+    bus_log(rk, level, facility, text);
+}
+
+/* How long a good look is not to be believed yet. */
+static int64_t id_wait_ms(struct bus_keeper *k)
+{
+    int64_t now = clock_mono_ms();
+    if (k->fine_since_ms == 0)
+        k->fine_since_ms = now;
+    int64_t refused = atomic_load(&k->id_refused_ms);
+    int64_t until = k->fine_since_ms + ID_FIRST_MS;
+    if (refused && refused + ID_REFUSED_MS > until)
+        until = refused + ID_REFUSED_MS;
+    return until > now ? until - now : 0;
+}
+
+/* Believed again only after another look, which costs a millisecond. */
+static void doubt(struct bus_keeper_report *report)
+{
+    report->verdict = BUS_KEEPER_UNKNOWN;
+    snprintf(report->why, sizeof report->why, "the producer has no id from Kafka yet");
+}
+
 static void *run(void *arg)
 {
     struct bus_keeper *k = arg;
@@ -83,25 +115,41 @@ static void *run(void *arg)
         struct bus_keeper_report report;
         bus_durability_look(k->rk, (const char *const *)k->topics, k->allow_unsafe_durability,
                             LOOK_MS, &report);
+        int64_t id_ms = report.verdict == BUS_KEEPER_FINE ? id_wait_ms(k) : 0;
+        if (id_ms > 0)
+            doubt(&report);
         publish(k, &report);
-        wait_ms = report.verdict == BUS_KEEPER_FINE ? AGAIN_MS : retry_ms;
+        wait_ms = report.verdict == BUS_KEEPER_FINE ? AGAIN_MS : id_ms ? id_ms : retry_ms;
         retry_ms = retry_ms * 2 < RETRY_MAX_MS ? retry_ms * 2 : RETRY_MAX_MS;
     }
     destroy_instance(k);
     return NULL;
 }
 
-struct bus_keeper *bus_keeper_start(rd_kafka_t *rk, const struct bus_keeper_options *options)
+rd_kafka_t *bus_keeper_instance(const struct bus_keeper *k)
+{
+    return k->rk;
+}
+
+struct bus_keeper *bus_keeper_start(rd_kafka_conf_t *conf,
+                                    const struct bus_keeper_options *options,
+                                    struct brg_error *error)
 {
     struct bus_keeper *k = BRG_NEW(struct bus_keeper);
-    k->rk = rk;
+    rd_kafka_conf_set_opaque(conf, k);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    k->rk = bus_handle_new(RD_KAFKA_PRODUCER, conf, error);
+    if (!k->rk) {
+        free(k);
+        return NULL;
+    }
     k->allow_unsafe_durability = options->allow_unsafe_durability;
     k->wake = options->wake;
     snprintf(k->report.why, sizeof k->report.why, "Kafka has not answered yet");
     for (size_t i = 0; options->topics[i]; i++) {
         BRG_CHECK(i + 1 < TOPICS_MAX);
         k->topics[i] = brg_strdup(options->topics[i]);
-        k->handles[i] = rd_kafka_topic_new(rk, k->topics[i], NULL);
+        k->handles[i] = rd_kafka_topic_new(k->rk, k->topics[i], NULL);
     }
     bus_cond_init(&k->changed);
     pthread_mutex_init(&k->lock, NULL);

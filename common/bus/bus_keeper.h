@@ -2,7 +2,11 @@
  *
  * It does what blocks: asks for the topics' metadata and their min.insync.replicas until the
  * answer is good, then again every 30 s, and destroys the instance at the end. The loop reads
- * the last report after each wake. */
+ * the last report after each wake.
+ *
+ * A good answer counts only when the idempotent producer has its id, or the first records would
+ * wait for it: a broker that has just started makes one ask again half a second later. The
+ * library tells only by a log line that it must ask again, so that line is watched for. */
 #pragma once
 
 #include "bus/bus_conf.h"
@@ -27,8 +31,11 @@ struct bus_keeper_options {
     struct loop_wake *wake; /* sent when a report is new; not after bus_keeper_end */
 };
 
-/* Takes `rk` over. */
-struct bus_keeper *bus_keeper_start(rd_kafka_t *rk, const struct bus_keeper_options *options);
+/* Makes the instance; takes `conf`. NULL and BRG_STOP when the library refuses. */
+struct bus_keeper *bus_keeper_start(rd_kafka_conf_t *conf,
+                                    const struct bus_keeper_options *options,
+                                    struct brg_error *error);
+rd_kafka_t *bus_keeper_instance(const struct bus_keeper *k);
 void bus_keeper_read(struct bus_keeper *k, struct bus_keeper_report *report);
 /* The thread destroys the instance. Waits for that at most `wait_ms`, then leaves it to itself.
  */

@@ -213,30 +213,30 @@ static bool drain(struct bus_producer *p, size_t limit)
     return false;
 }
 
-static void adopt_instance(struct bus_producer *p, rd_kafka_t *rk)
+static enum brg_err start_instance(struct bus_producer *p, struct brg_error *error)
 {
-    p->rk = rk;
-    p->queue = rd_kafka_queue_get_main(rk);
-    bus_eventfd_attach(p->queue, p->event_fd);
     struct bus_keeper_options options = {
         .topics = (const char *const *)p->topics,
         .allow_unsafe_durability = p->allow_unsafe_durability,
         .wake = p->wake,
     };
-    p->keeper = bus_keeper_start(rk, &options);
+    p->keeper = bus_keeper_start(rd_kafka_conf_dup(p->conf), &options, error);
+    if (!p->keeper)
+        return BRG_STOP;
+    p->rk = bus_keeper_instance(p->keeper);
+    p->queue = rd_kafka_queue_get_main(p->rk);
+    bus_eventfd_attach(p->queue, p->event_fd);
     /* What came between the birth of the queue and its attachment made no signal. */
     bus_eventfd_signal(p->event_fd);
+    return BRG_OK;
 }
 
 /* The configuration made an instance before: failure here is lack of resources. */
 static void open_instance(struct bus_producer *p)
 {
     struct brg_error error = {0};
-    rd_kafka_t *rk = bus_handle_new(RD_KAFKA_PRODUCER, rd_kafka_conf_dup(p->conf), &error);
-    if (rk) {
-        adopt_instance(p, rk);
+    if (start_instance(p, &error) == BRG_OK)
         return;
-    }
     log_error("bus", "producer_not_created", "reason=\"%s\"", error.text);
     loop_timer_set(p->loop, &p->recreate_timer, RECREATE_MS);
 }
@@ -373,11 +373,6 @@ struct bus_producer *bus_producer_new(struct loop *loop,
     rd_kafka_conf_t *conf = producer_conf(options, error);
     if (!conf)
         return NULL;
-    rd_kafka_t *rk = bus_handle_new(RD_KAFKA_PRODUCER, rd_kafka_conf_dup(conf), error);
-    if (!rk) {
-        rd_kafka_conf_destroy(conf);
-        return NULL;
-    }
     for (size_t i = 0; i < sizeof all_metrics / sizeof all_metrics[0]; i++)
         metric_register(all_metrics[i]);
     struct bus_producer *p = BRG_NEW(struct bus_producer);
@@ -397,8 +392,10 @@ struct bus_producer *bus_producer_new(struct loop *loop,
     metric_set(&queue_limit, p->limit);
     if (options->allow_unsafe_durability)
         log_warn("bus", "unsafe_durability", "acknowledged records may be lost with a broker");
-    adopt_instance(p, rk);
-    return p;
+    if (start_instance(p, error) == BRG_OK)
+        return p;
+    free_producer(p);
+    return NULL;
 }
 
 static size_t fill_arguments(rd_kafka_vu_t *args, const struct bus_record *r, void *opaque)
