@@ -24,7 +24,7 @@ struct store *store_new(struct loop *loop, const struct store_options *options,
     list_init(&s->spare);
     buf_init(&s->command, COMMAND_MAX_BYTES);
     conn_register_metrics();
-    op_register_metrics();
+    op_register_metrics(s->max_outstanding);
     conn_start(s);
     return s;
 }
@@ -171,7 +171,7 @@ static void note_record_error(struct op *op, struct bytes error)
     enum error_class class = reply_classify(error, &code);
     op->found.outcome = class == ERROR_REFUSED ? STORE_REFUSED : STORE_UNAVAILABLE;
     if (class == ERROR_REFUSED)
-        log_error("store", "refused", "op=read code=" BYTES_FMT, BYTES_ARG(code));
+        op_log_refused("read", code, error);
 }
 
 /* The text is read after the record: one that is seen as final has its final text by then. */
@@ -199,7 +199,7 @@ static void on_record(struct store *s, struct op *op, const struct redisReply *r
 void store_read(struct store *s, struct bytes id, store_cb *cb, void *arg)
 {
     struct op *op = op_new(s, on_record, cb, arg);
-    if (refuse_bad_id(s, op, id) || !op_admit(s, op))
+    if (refuse_bad_id(s, op, id) || !op_admit(s, op, 0))
         return;
     op->id_bytes = id.len;
     buf_append(&op->kept, id);

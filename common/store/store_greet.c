@@ -67,8 +67,7 @@ static struct bytes find_run_id(struct bytes info)
     return bytes_of(at, len);
 }
 
-/* A server that does not tell its run (no permission) counts as a new one each time: to write
- * again what is there already is harmless. */
+/* Only noted: a greeting that fails after this one must not use the news up. */
 static void on_info(struct store *s, struct op *op, const struct redisReply *reply)
 {
     op_release(s, op);
@@ -76,12 +75,20 @@ static void on_info(struct store *s, struct op *op, const struct redisReply *rep
         reply_is_error(reply) ? (struct bytes){0} : find_run_id(reply_bytes(reply));
     if (run.len >= STORE_RUN_ID_BYTES)
         run.len = STORE_RUN_ID_BYTES - 1;
-    bool is_same = run.len > 0 && bytes_eq_str(run, s->run_id);
-    s->is_new_run = s->had_run && !is_same;
-    s->had_run = true;
     if (run.len > 0)
-        memcpy(s->run_id, run.ptr, run.len);
-    s->run_id[run.len] = '\0';
+        memcpy(s->greeted_run_id, run.ptr, run.len);
+    s->greeted_run_id[run.len] = '\0';
+}
+
+/* A server that does not tell its run (no permission) counts as a new one each time: to write
+ * again what is there already is harmless. */
+static bool take_run_id(struct store *s)
+{
+    bool is_same = s->run_id[0] != '\0' && strcmp(s->run_id, s->greeted_run_id) == 0;
+    bool is_new_run = s->had_run && !is_same;
+    s->had_run = true;
+    memcpy(s->run_id, s->greeted_run_id, sizeof(s->run_id));
+    return is_new_run;
 }
 
 /* Only for speed and order: a script that is not there goes as text when it is first used. But
@@ -120,7 +127,7 @@ static void on_time(struct store *s, struct op *op, const struct redisReply *rep
     }
     loop_timer_set(s->loop, &s->clock_timer, CLOCK_EVERY_MS);
     if (s->state == CONN_GREETING)
-        conn_is_up(s, s->is_new_run);
+        conn_is_up(s, take_run_id(s));
 }
 
 void greet_measure_clock(struct store *s)

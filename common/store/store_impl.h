@@ -30,6 +30,7 @@ struct op {
     bool is_resent;           /* as EVAL, after NOSCRIPT */
     size_t head_bytes;        /* of `kept`: EVALSHA and SHA, before the arguments */
     unsigned words;           /* of the whole command */
+    size_t held_bytes;        /* counted in the store's */
     size_t id_bytes;          /* read: at the beginning of `kept` */
     bool has_extras;          /* read */
     struct buf kept;          /* script: the command; read: id, bot, and text before extras */
@@ -67,7 +68,6 @@ struct store {
     bool is_login_refused; /* try again slowly */
     bool is_freeing;
     unsigned attempts; /* since the last time it was up */
-    bool is_new_run;   /* what INFO told in this greeting */
     struct resolve *resolve;
     struct loop_wake *wake; /* `resolve` has ended */
     struct loop_turn *turn;
@@ -75,7 +75,8 @@ struct store {
     struct wheel_timer kick;        /* set while the end of the turn has something to do */
     struct wheel_timer clock_timer; /* next measurement of the clock */
 
-    char run_id[STORE_RUN_ID_BYTES]; /* of the last server; empty: none yet, or it hides it */
+    char run_id[STORE_RUN_ID_BYTES]; /* of the last server that was up; empty: it hides it */
+    char greeted_run_id[STORE_RUN_ID_BYTES]; /* what INFO told in this greeting */
     bool had_run;
     bool is_time_known;
     int64_t time_offset_us; /* store time less monotonic time */
@@ -85,7 +86,8 @@ struct store {
     struct list failed;
     struct list spare;
     size_t spare_count;
-    unsigned outstanding; /* of callers, in `sent` */
+    unsigned outstanding; /* operations of callers that were not answered yet */
+    size_t held_bytes;    /* of their commands */
     struct buf command;   /* scratch of the connection's own commands */
     struct store_watcher watchers[STORE_WATCHERS];
     unsigned watcher_count;
@@ -94,18 +96,19 @@ struct store {
 /* --- store_op.c: life of an operation --- */
 
 struct op *op_new(struct store *s, op_reply_fn *on_reply, store_cb *cb, void *arg);
-/* May it be sent? Otherwise it is failed here. */
-bool op_admit(struct store *s, struct op *op);
+/* May it be sent, with a command of `bytes`? Otherwise it is failed here. */
+bool op_admit(struct store *s, struct op *op, size_t bytes);
 /* The callback comes in a later turn. */
 void op_fail(struct store *s, struct op *op, enum store_outcome outcome);
 /* Calls back and gives the operation back; it is in no list. */
 void op_answer(struct store *s, struct op *op, const struct store_reply *reply);
 void op_release(struct store *s, struct op *op);
 void op_deliver_failed(struct store *s);
-void op_register_metrics(void);
+void op_register_metrics(unsigned max_outstanding);
 /* What an error reply means for the operation that got it: answers it, and lets the connection
  * go where another server has to be found. */
 void op_refuse(struct store *s, struct op *op, const char *name, struct bytes error);
+void op_log_refused(const char *name, struct bytes code, struct bytes error);
 
 /* --- store_conn.c: the connection's states --- */
 

@@ -5,6 +5,10 @@
 /* Spare operations keep their buffers up to this size, so that the usual one allocates nothing.
  */
 enum { KEPT_BYTES = 4096, KEPT_MAX_BYTES = 16 << 20, SPARE_MAX = 1024 };
+/* What a server that has stopped reading may cost, twice: hiredis has a copy. */
+enum { HELD_MAX_BYTES = 32 << 20 };
+/* Of a server's own words, for the log. */
+enum { LOGGED_BYTES = 120 };
 
 static struct metric outcomes[] = {
     [STORE_DONE] = METRIC(METRIC_COUNTER, "botbridge_store_operations_total",
@@ -21,13 +25,18 @@ static struct metric round_trip = METRIC(METRIC_HISTOGRAM, "botbridge_store_roun
 static struct metric outstanding = METRIC(METRIC_GAUGE, "botbridge_store_outstanding", NULL,
                                           "Store operations that wait for their answer");
 
-void op_register_metrics(void)
+static struct metric limit = METRIC(METRIC_GAUGE, "botbridge_store_outstanding_limit", NULL,
+                                    "Above it operations fail at once");
+
+void op_register_metrics(unsigned max_outstanding)
 {
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
         metric_register(&outcomes[i]);
     metric_register(&fenced);
     metric_register(&round_trip);
     metric_register(&outstanding);
+    metric_register(&limit);
+    metric_set(&limit, max_outstanding);
 }
 
 static void set_outstanding(struct store *s, unsigned count)
@@ -62,10 +71,14 @@ struct op *op_new(struct store *s, op_reply_fn *on_reply, store_cb *cb, void *ar
     return op;
 }
 
-bool op_admit(struct store *s, struct op *op)
+bool op_admit(struct store *s, struct op *op, size_t bytes)
 {
-    if (s->state == CONN_UP && s->outstanding <= s->max_outstanding)
+    if (s->state == CONN_UP && s->outstanding <= s->max_outstanding &&
+        s->held_bytes + bytes <= HELD_MAX_BYTES) {
+        op->held_bytes = bytes;
+        s->held_bytes += bytes;
         return true;
+    }
     op_fail(s, op, STORE_UNAVAILABLE);
     return false;
 }
@@ -80,6 +93,8 @@ void op_fail(struct store *s, struct op *op, enum store_outcome outcome)
 
 void op_release(struct store *s, struct op *op)
 {
+    s->held_bytes -= op->held_bytes;
+    op->held_bytes = 0;
     if (op->kept.cap > KEPT_BYTES)
         buf_free(&op->kept);
     if (s->spare_count < SPARE_MAX && !s->is_freeing) {
@@ -119,7 +134,20 @@ void op_deliver_failed(struct store *s)
     }
 }
 
-/* The server's own words are not logged: some repeat the arguments of the command. */
+/* What the server says of an unknown command repeats the arguments: they are not for the log.
+ */
+void op_log_refused(const char *name, struct bytes code, struct bytes error)
+{
+    const char *arguments = memmem(error.ptr, error.len, ", with args", 11);
+    struct bytes words = error;
+    if (arguments)
+        words.len = (size_t)(arguments - error.ptr);
+    if (words.len > LOGGED_BYTES)
+        words.len = LOGGED_BYTES;
+    log_error("store", "refused", "op=%s code=" BYTES_FMT " answer=\"" BYTES_FMT "\"", name,
+              BYTES_ARG(code), BYTES_ARG(words));
+}
+
 void op_refuse(struct store *s, struct op *op, const char *name, struct bytes error)
 {
     struct bytes code = {0};
@@ -136,7 +164,7 @@ void op_refuse(struct store *s, struct op *op, const char *name, struct bytes er
     case ERROR_NOSCRIPT:
     case ERROR_REFUSED:
         reply.outcome = STORE_REFUSED;
-        log_error("store", "refused", "op=%s code=" BYTES_FMT, name, BYTES_ARG(code));
+        op_log_refused(name, code, error);
         break;
     }
     op_answer(s, op, &reply);

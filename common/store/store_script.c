@@ -63,7 +63,7 @@ void script_send(struct store *s, struct op *op)
         op_fail(s, op, STORE_REFUSED);
         return;
     }
-    if (!op_admit(s, op))
+    if (!op_admit(s, op, op->kept.len))
         return;
     conn_append(s, buf_bytes(&op->kept));
     conn_sent(s, op, 1);

@@ -91,6 +91,20 @@ static int try_connect(const struct test_redis *r)
     return fd;
 }
 
+/* To be accepted is not enough: it listens before it has read all of its configuration. */
+static bool does_serve(const struct test_redis *r)
+{
+    static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+    char first = '\0';
+    int fd = try_connect(r);
+    if (fd < 0)
+        return false;
+    bool is_answered = send(fd, ping, sizeof(ping) - 1, MSG_NOSIGNAL) > 0 &&
+                       recv(fd, &first, 1, 0) == 1 && (first == '+' || first == '-');
+    close(fd);
+    return is_answered;
+}
+
 /* False when it ended by itself: somebody else was quicker on the port. */
 static bool launch(struct test_redis *r)
 {
@@ -109,11 +123,8 @@ static bool launch(struct test_redis *r)
                 give_up("redis-server is not installed");
             return false;
         }
-        int fd = try_connect(r);
-        if (fd >= 0) {
-            close(fd);
+        if (does_serve(r))
             return true;
-        }
         wait_a_little();
     }
     give_up("redis-server does not listen");

@@ -64,6 +64,12 @@ static bool is_up_again(void *arg)
     return h->ups > 0;
 }
 
+static bool never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
 /* --- counting answers --- */
 
 struct tally {
@@ -117,6 +123,27 @@ static void an_empty_restart_is_a_new_run(void **state)
     assert_int_equal(h.downs, 1);
     assert_int_equal(h.new_runs, 1);
     assert_int_equal(rig_read(rig, &stream).state, STREAM_MISSING);
+}
+
+/* As a server does that is still loading when it is asked for the first time. */
+static void a_new_run_is_told_after_a_greeting_that_failed(void **state)
+{
+    (void)state;
+    static const char *options[] = {NULL, "default", "on",    "nopass", "~*",
+                                    "&*", "+@all",   "-time", NULL};
+    struct heard h = {0};
+    (void)stop(NULL);
+    redis = test_redis_start(options);
+    rig = rig_new(test_redis_url(redis));
+    store_watch(rig->store, hear, &h);
+    options[0] = "--user";
+    test_redis_restart(redis);
+    rig_run(rig, never, NULL, 500);
+    assert_int_equal(h.downs, 1);
+    assert_int_equal(h.ups, 0);
+    test_redis_do(redis, "ACL", "SETUSER", "default", "+time", NULL);
+    assert_true(rig_run(rig, is_up_again, &h, 10000));
+    assert_int_equal(h.new_runs, 1);
 }
 
 static void the_same_server_is_no_new_run(void **state)
@@ -213,6 +240,24 @@ static void above_the_limit_operations_fail(void **state)
     assert_int_equal(again.done, MANY - 10);
 }
 
+static void what_a_silent_server_may_cost_is_bounded(void **state)
+{
+    (void)state;
+    size_t size = 15 << 20;
+    struct tally t = {0};
+    char *text = brg_calloc(1, size);
+    test_redis_freeze(redis);
+    for (int i = 0; i < 3; i++)
+        store_put(rig->store, &stream, 1, bytes_of(text, size), LEASE_MS, count, &t);
+    assert_int_equal(rig->store->held_bytes / size, 2);
+    assert_false(list_is_empty(&rig->store->failed));
+    free(text);
+    test_redis_thaw(redis);
+    rig_run(rig, never, NULL, RIG_COMMAND_MS * 2);
+    assert_int_equal(t.calls, 3);
+    assert_int_equal(rig->store->held_bytes, 0);
+}
+
 static void logs_in_and_selects(void **state)
 {
     (void)state;
@@ -231,12 +276,6 @@ static void logs_in_and_selects(void **state)
              (unsigned)test_redis_port(redis));
     rig_again(url);
     assert_true(rig_run_until_up(rig, true));
-}
-
-static bool never(void *arg)
-{
-    (void)arg;
-    return false;
 }
 
 static void a_wrong_login_is_tried_again_slowly(void **state)
@@ -470,12 +509,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(operations_fail_later_while_it_is_away),
         TEST(an_empty_restart_is_a_new_run),
+        TEST(a_new_run_is_told_after_a_greeting_that_failed),
         TEST(the_same_server_is_no_new_run),
         TEST(a_lost_connection_answers_everything_once),
         TEST(a_frozen_server_is_noticed_in_time_and_at_the_greeting),
         TEST(a_paused_server_costs_one_timeout),
         TEST(freeing_answers_what_is_pending),
         TEST(above_the_limit_operations_fail),
+        TEST(what_a_silent_server_may_cost_is_bounded),
         TEST(logs_in_and_selects),
         TEST(a_wrong_login_is_tried_again_slowly),
         TEST(a_server_without_memory_refuses),
