@@ -23,7 +23,6 @@
 #define LOOK_AGAIN_MS 20
 
 static struct metric gauges[] = {
-    METRIC(METRIC_GAUGE, "botbridge_ingress_open_requests", NULL, "Requests being answered."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_held_polls", NULL,
            "Polls that wait for the store to come back."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_entries", NULL,
@@ -40,12 +39,11 @@ static void on_scrape(void *arg)
 {
     const struct ingress *in = arg;
     const int64_t values[] = {
-        (int64_t)http_server_open_requests(in->server),
         (int64_t)in->held_count,
         (int64_t)recall_entries(in->recall),
-        in->config->ingress.memory_entries,
+        (int64_t)recall_entries_limit(in->recall),
         (int64_t)recall_bytes(in->recall),
-        in->config->ingress.memory_bytes,
+        (int64_t)recall_bytes_limit(in->recall),
         (int64_t)owed_count(in->owed),
         store_is_up(in->store),
     };
@@ -162,6 +160,13 @@ static void on_terminate(int signum, void *arg)
     set_phase(in, INGRESS_ACCEPTING, ACCEPT_MORE_MS);
 }
 
+static void set_log_level(const struct config *c)
+{
+    enum log_level level;
+    if (log_level_from(bytes_of_str(c->log.level), &level))
+        log_set_level(level);
+}
+
 static void log_mistakes(struct bytes report)
 {
     while (report.len > 0) {
@@ -175,6 +180,22 @@ static void log_mistakes(struct bytes report)
     }
 }
 
+/* What listeners and connections were made from stays until a restart. */
+static void warn_of_restart(const struct config *before, const struct config *after)
+{
+    const struct {
+        const char *path, *before, *after;
+    } fixed[] = {
+        {"ingress.listen", before->ingress.listen, after->ingress.listen},
+        {"ingress.admin", before->ingress.admin, after->ingress.admin},
+        {"kafka.topic_prefix", before->kafka.topic_prefix, after->kafka.topic_prefix},
+        {"store.url", before->store.url, after->store.url},
+    };
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+        if (strcmp(fixed[i].before, fixed[i].after) != 0)
+            log_warn("config", "needs_restart", "key=%s", fixed[i].path);
+}
+
 static void on_reload(int signum, void *arg)
 {
     (void)signum;
@@ -183,8 +204,10 @@ static void on_reload(int signum, void *arg)
     buf_init(&report, CONFIG_REPORT_MAX_BYTES);
     struct config *config = config_load(in->config_path, &report);
     if (config) {
+        warn_of_restart(in->config, config);
         config_unref(in->config);
         in->config = config;
+        set_log_level(config);
         log_info("config", "reloaded", "bots=%zu", config->bot_count);
     } else {
         log_mistakes(buf_bytes(&report));
@@ -244,13 +267,6 @@ static bool start_listeners(struct ingress *in, struct brg_error *error)
         return false;
     in->admin = http_admin_new(in->loop, in->config->ingress.admin, is_ready, in, error);
     return in->admin != NULL;
-}
-
-static void set_log_level(const struct config *c)
-{
-    enum log_level level;
-    if (log_level_from(bytes_of_str(c->log.level), &level))
-        log_set_level(level);
 }
 
 static struct ingress *allocate(struct config *config, const char *path)

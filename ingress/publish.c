@@ -1,6 +1,7 @@
 #include "publish.h"
 
 #include "accept.h"
+#include "base/clock.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "owed.h"
@@ -246,7 +247,7 @@ static void set_times(struct publish *p, int64_t sent_at_s)
 {
     struct message *m = &p->message;
     m->received_at_ms = store_now_ms(p->reply.in->store);
-    m->start_at_ms = stream_start_ms(sent_at_s, m->received_at_ms);
+    m->start_at_ms = m->received_at_ms - start_before_receipt_ms(sent_at_s, clock_wall_ms());
     m->deadline_at_ms = m->start_at_ms + p->reply.bot->stream_deadline_ms;
     struct record known;
     bool is_repeat = recall_find(p->reply.in->recall, id_of(p), bot_of(p), &known);

@@ -158,3 +158,13 @@ size_t recall_bytes(const struct recall *r)
 {
     return r->bytes;
 }
+
+size_t recall_entries_limit(const struct recall *r)
+{
+    return r->max_entries;
+}
+
+size_t recall_bytes_limit(const struct recall *r)
+{
+    return r->max_bytes;
+}

@@ -28,3 +28,5 @@ void recall_note(struct recall *r, struct bytes id, struct bytes bot,
 
 size_t recall_entries(const struct recall *r);
 size_t recall_bytes(const struct recall *r);
+size_t recall_entries_limit(const struct recall *r);
+size_t recall_bytes_limit(const struct recall *r);

@@ -16,16 +16,15 @@ struct record record_of(const struct store_reply *reply)
     };
 }
 
-int64_t stream_start_ms(int64_t url_timestamp_s, int64_t received_at_ms)
+int64_t start_before_receipt_ms(int64_t url_timestamp_s, int64_t wall_now_ms)
 {
-    int64_t earliest = received_at_ms - START_BEFORE_RECEIPT_MAX_MS;
     /* Compared in seconds first: a timestamp is a peer's number and may be any. */
-    if (url_timestamp_s > received_at_ms / 1000)
-        return received_at_ms;
-    if (url_timestamp_s < earliest / 1000)
-        return earliest;
-    int64_t start = url_timestamp_s * 1000;
-    return start < earliest ? earliest : start;
+    if (url_timestamp_s > wall_now_ms / 1000)
+        return 0;
+    if (url_timestamp_s < (wall_now_ms - START_BEFORE_RECEIPT_MAX_MS) / 1000)
+        return START_BEFORE_RECEIPT_MAX_MS;
+    int64_t before_ms = wall_now_ms - url_timestamp_s * 1000;
+    return before_ms < START_BEFORE_RECEIPT_MAX_MS ? before_ms : START_BEFORE_RECEIPT_MAX_MS;
 }
 
 enum stream_reason render_due(const struct record *r, int64_t now_ms, int64_t unknown_ms)

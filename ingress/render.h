@@ -16,11 +16,12 @@ struct record {
 
 struct record record_of(const struct store_reply *reply);
 
-/* A WeCom stream's clock starts when the platform called, as far as that can be believed: the
- * URL's timestamp, not after the receipt and not more than a minute before it (design section
- * 4, Time). */
+/* How long before the receipt a WeCom stream's clock started: when the platform called, as far
+ * as that can be believed. The URL's timestamp counts from 0 to 60 s back, beyond that as the
+ * nearer end (design section 4, Time). Compared by the wall clock, which is the platform's; the
+ * result is subtracted from store time, so that a store whose clock is off changes nothing. */
 #define START_BEFORE_RECEIPT_MAX_MS 60000
-int64_t stream_start_ms(int64_t url_timestamp_s, int64_t received_at_ms);
+int64_t start_before_receipt_ms(int64_t url_timestamp_s, int64_t wall_now_ms);
 
 /* Why ingress has to end this stream now; REASON_NONE when it has not. */
 enum stream_reason render_due(const struct record *r, int64_t now_ms, int64_t unknown_ms);

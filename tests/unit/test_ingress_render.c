@@ -154,15 +154,16 @@ static void due_by_deadline_and_by_first_sight(void **state)
 static void start_is_the_earlier_but_not_a_minute_earlier(void **state)
 {
     (void)state;
-    const int64_t received = 1770000100500;
-    assert_int_equal(stream_start_ms(1770000099, received), 1770000099000);
-    assert_int_equal(stream_start_ms(1770000100, received), 1770000100000);
-    assert_int_equal(stream_start_ms(1770000101, received), received);
-    assert_int_equal(stream_start_ms(1770000041, received), 1770000041000);
-    assert_int_equal(stream_start_ms(1770000040, received), received - 60000);
-    assert_int_equal(stream_start_ms(0, received), received - 60000);
-    assert_int_equal(stream_start_ms(INT64_MAX, received), received);
-    assert_int_equal(stream_start_ms(INT64_MIN, received), received - 60000);
+    const int64_t now = 1770000100500;
+    assert_int_equal(start_before_receipt_ms(1770000099, now), 1500);
+    assert_int_equal(start_before_receipt_ms(1770000100, now), 500);
+    assert_int_equal(start_before_receipt_ms(1770000101, now), 0);
+    assert_int_equal(start_before_receipt_ms(1770000041, now), 59500);
+    assert_int_equal(start_before_receipt_ms(1770000040, now), 60000);
+    assert_int_equal(start_before_receipt_ms(1770000039, now), 60000);
+    assert_int_equal(start_before_receipt_ms(0, now), 60000);
+    assert_int_equal(start_before_receipt_ms(INT64_MAX, now), 0);
+    assert_int_equal(start_before_receipt_ms(INT64_MIN, now), 60000);
 }
 
 static int set_up(void **state)
