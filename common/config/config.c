@@ -4,8 +4,7 @@ struct config *config_new(void)
 {
     struct config *c = BRG_NEW(struct config);
     c->references = 1;
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == GROUP_SECTION)
             config_fields_init(g, c);
     }
@@ -20,10 +19,10 @@ static int by_name(const void *a, const void *b)
 
 void config_finish(struct config *c)
 {
-    c->bots_by_name = brg_calloc(c->bot_count, sizeof *c->bots_by_name);
+    c->bots_by_name = brg_calloc(c->bot_count, sizeof(const struct config_bot *));
     for (size_t i = 0; i < c->bot_count; i++)
         c->bots_by_name[i] = &c->bots[i];
-    qsort(c->bots_by_name, c->bot_count, sizeof *c->bots_by_name, by_name);
+    qsort(c->bots_by_name, c->bot_count, sizeof(const struct config_bot *), by_name);
     if (*c->worker.group == 0) {
         struct buf name;
         buf_init(&name, 128);
@@ -42,8 +41,7 @@ struct config *config_ref(struct config *c)
 
 static void free_kind(enum group_kind kind, void *base)
 {
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == kind)
             config_fields_free(g, base);
     }

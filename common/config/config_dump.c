@@ -131,8 +131,8 @@ static void write_field(struct json_writer *w, const struct config_key *k, const
 
 static void write_fields(struct json_writer *w, const struct config_group *g, const void *base)
 {
-    CONFIG_EACH_KEY(k, g)
-    write_field(w, k, base);
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++)
+        write_field(w, k, base);
 }
 
 static void write_settings(struct json_writer *w, const struct config *c)
@@ -175,8 +175,7 @@ void config_write_dump(struct buf *out, const struct config *c)
     buf_init(&compact, CONFIG_DOCUMENT_MAX_BYTES);
     json_begin(&w, &compact);
     json_open(&w, NULL, '{');
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == GROUP_SECTION)
             write_section(&w, g, c);
     }

@@ -11,7 +11,7 @@ void config_env_name(char out[CONFIG_ENV_NAME_BYTES], const char *section, const
     int len = snprintf(out, CONFIG_ENV_NAME_BYTES, "%s%s_%s", env_prefix, section, key);
     BRG_CHECK(len > 0 && len < CONFIG_ENV_NAME_BYTES);
     for (char *c = out; *c; c++)
-        *c = *c == '.' ? '_' : (char)toupper((unsigned char)*c);
+        *c = (char)(*c == '.' ? '_' : toupper((unsigned char)*c));
 }
 
 const char *config_env_get(const char *section, const char *key)
@@ -28,9 +28,11 @@ static struct bytes rest_of(const struct config_group *g, const char *entry)
     char start[CONFIG_ENV_NAME_BYTES];
     config_env_name(start, g->section, "");
     const char *equals = strchr(entry, '=');
-    struct bytes name = {entry, equals ? (size_t)(equals - entry) : 0};
+    if (!equals || equals[1] == 0)
+        return bytes_of(NULL, 0);
+    struct bytes name = {entry, (size_t)(equals - entry)};
     struct bytes prefix = bytes_of_str(start);
-    if (!bytes_starts_with(name, prefix) || equals[1] == 0)
+    if (!bytes_starts_with(name, prefix))
         return bytes_of(NULL, 0);
     return bytes_of(name.ptr + prefix.len, name.len - prefix.len);
 }
@@ -45,8 +47,7 @@ static bool is_service_link(struct bytes rest)
 
 static bool is_key_of(const struct config_group *g, const char *variable)
 {
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         char name[CONFIG_ENV_NAME_BYTES];
         config_env_name(name, g->section, k->name);
         if (config_is_scalar(k->type) && strcmp(name, variable) == 0)
@@ -60,7 +61,7 @@ static void set_property(struct reader *r, struct bytes rest, const char *variab
 {
     char *property = bytes_dup(rest);
     for (char *c = property; *c; c++)
-        *c = *c == '_' ? '.' : (char)tolower((unsigned char)*c);
+        *c = (char)(*c == '_' ? '.' : tolower((unsigned char)*c));
     char *value = config_expand(r, variable, bytes_of_str(text));
     if (value)
         config_add_setting(r, variable, property, value, false);
@@ -75,8 +76,7 @@ static void report_unknown(struct reader *r, const struct config_group *g, struc
         *c = (char)tolower((unsigned char)*c);
     const char *names[64];
     size_t count = 0;
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         BRG_CHECK(count + 1 < sizeof names / sizeof names[0]);
         names[count++] = k->name;
     }
@@ -109,8 +109,7 @@ static void read_variable(struct reader *r, const struct config_group *g, const 
 void config_env_rest(struct reader *r)
 {
     for (char **entry = environ; *entry; entry++) {
-        CONFIG_EACH_GROUP(g)
-        {
+        for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
             if (g->kind == GROUP_SECTION)
                 read_variable(r, g, *entry);
         }

@@ -7,8 +7,7 @@ _Static_assert(sizeof(enum pipeline_type) == sizeof(int), "enum pipeline_type");
 
 const struct config_group *config_group_of(enum group_kind kind, const char *variant)
 {
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind != kind || !g->variant != !variant)
             continue;
         if (!variant || strcmp(g->variant, variant) == 0)
@@ -20,8 +19,7 @@ const struct config_group *config_group_of(enum group_kind kind, const char *var
 const struct config_key *config_kind_key(enum group_kind kind)
 {
     const struct config_group *g = config_group_of(kind, NULL);
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         if (k->type == KEY_KIND)
             return k;
     }
@@ -88,8 +86,8 @@ static void init_field(const struct config_key *k, void *base)
 
 void config_fields_init(const struct config_group *g, void *base)
 {
-    CONFIG_EACH_KEY(k, g)
-    init_field(k, base);
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++)
+        init_field(k, base);
 }
 
 static void free_field(const struct config_key *k, void *base)
@@ -112,8 +110,8 @@ static void free_field(const struct config_key *k, void *base)
 
 void config_fields_free(const struct config_group *g, void *base)
 {
-    CONFIG_EACH_KEY(k, g)
-    free_field(k, base);
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++)
+        free_field(k, base);
 }
 
 static bool is_equal(const struct config_key *k, const void *a, const void *b)
@@ -158,12 +156,10 @@ static void compare_settings(const struct config *a, const struct config *b, boo
 void config_restart_keys(const struct config *before, const struct config *after,
                          struct buf *out)
 {
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind != GROUP_SECTION)
             continue;
-        CONFIG_EACH_KEY(k, g)
-        {
+        for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
             if (!is_equal(k, before, after))
                 append_name(out, g->section, k->name);
         }

@@ -26,7 +26,10 @@
     }
 #define KEYS(list) .keys = (list), .key_count = sizeof(list) / sizeof((list)[0])
 
-enum { KIB = 1024, MIB = 1024 * KIB, MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+#define MINUTE_MS INT64_C(60000)
+#define HOUR_MS (60 * MINUTE_MS)
 
 static const struct config_key ingress_keys[] = {
     TEXT("listen", KEY_LISTEN, SECTION(ingress.listen), "127.0.0.1:8080", 0,
@@ -52,7 +55,7 @@ static const struct config_key ingress_keys[] = {
     NUMBER("memory_entries", KEY_INT, SECTION(ingress.memory_entries), 20000, 16, 10000000,
            "Streams remembered to answer polls while the store is away."),
     NUMBER("memory_bytes", KEY_INT, SECTION(ingress.memory_bytes), 32 * MIB, 64 * KIB,
-           INT64_C(16384) * MIB, "Bytes of their texts."),
+           16384 * MIB, "Bytes of their texts."),
     NUMBER("queue_messages", KEY_INT, SECTION(ingress.queue_messages), 20000, 1, 10000000,
            "Records waiting for Kafka; a full queue answers `busy_text`."),
     NUMBER("queue_kbytes", KEY_INT, SECTION(ingress.queue_kbytes), 65536, 1024, 2097151,
@@ -73,10 +76,10 @@ static const struct config_key worker_keys[] = {
            "How long running answers may go on after SIGTERM; then another worker has them."),
     NUMBER("window_records", KEY_INT, SECTION(worker.window_records), 16384, 16, 1048576,
            "Records in hand per partition."),
-    NUMBER("window_bytes", KEY_INT, SECTION(worker.window_bytes), 32 * MIB, MIB,
-           INT64_C(16384) * MIB, "Their bytes per partition."),
-    NUMBER("total_bytes", KEY_INT, SECTION(worker.total_bytes), 256 * MIB, MIB,
-           INT64_C(65536) * MIB, "Their bytes in the whole process."),
+    NUMBER("window_bytes", KEY_INT, SECTION(worker.window_bytes), 32 * MIB, MIB, 16384 * MIB,
+           "Their bytes per partition."),
+    NUMBER("total_bytes", KEY_INT, SECTION(worker.total_bytes), 256 * MIB, MIB, 65536 * MIB,
+           "Their bytes in the whole process."),
     NUMBER("flush_ms", KEY_MS, SECTION(worker.flush_ms), 250, 50, 10000,
            "Shortest time between two writes of a growing text."),
     NUMBER("flush_large_ms", KEY_MS, SECTION(worker.flush_large_ms), 1000, 50, 60000,

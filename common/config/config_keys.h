@@ -56,15 +56,15 @@ struct config_key {
 enum group_kind { GROUP_SECTION, GROUP_BOT, GROUP_PIPELINE };
 
 struct config_group {
-    enum group_kind kind;
     const char *section; /* top-level key */
     const char *variant; /* "wecom", "openai"…; NULL: of all kinds */
-    bool is_open;        /* other names pass through (kafka) */
     const char *const
         *later; /* names of the contract that this version does not have; or NULL */
     const char *help;
     const struct config_key *keys;
     size_t key_count;
+    enum group_kind kind;
+    bool is_open; /* other names pass through (kafka) */
 };
 
 extern const struct config_group config_groups[];
@@ -72,11 +72,14 @@ extern const size_t config_group_count;
 /* Top-level names that this version does not have; NULL-terminated. */
 extern const char *const config_later_sections[];
 
-#define CONFIG_EACH_GROUP(g)                                                                   \
-    for (const struct config_group *g = config_groups; g < config_groups + config_group_count; \
-         g++)
-#define CONFIG_EACH_KEY(k, g) \
-    for (const struct config_key *k = (g)->keys; k < (g)->keys + (g)->key_count; k++)
+static inline const struct config_group *config_groups_end(void)
+{
+    return config_groups + config_group_count;
+}
+static inline const struct config_key *config_keys_end(const struct config_group *g)
+{
+    return g->keys + g->key_count;
+}
 
 /* The group of a kind and variant (NULL: the shared one), or NULL. */
 const struct config_group *config_group_of(enum group_kind kind, const char *variant);
@@ -110,7 +113,7 @@ void config_finish(struct config *c); /* what follows from the values: once, aft
 /* --- documents --- */
 
 /* Of a schema or dump: a file may grow by escapes, short keys and defaults. */
-#define CONFIG_DOCUMENT_MAX_BYTES (32 * CONFIG_FILE_MAX_BYTES)
+#define CONFIG_DOCUMENT_MAX_BYTES ((size_t)32 * CONFIG_FILE_MAX_BYTES)
 
 /* Appends compact JSON with line breaks and indentation. */
 void config_pretty(struct buf *out, struct bytes json);

@@ -50,12 +50,12 @@ static void check_member(struct bytes name, const struct json *value, void *arg)
     char path[CONFIG_PATH_BYTES];
     config_path(path, o->path, name);
     for (size_t i = 0; i < o->group_count; i++) {
-        if (is_listed(o->groups[i]->later, name)) {
+        const struct config_group *g = o->groups[i];
+        if (is_listed(g->later, name)) {
             config_mistake(o->reader, path, "is not supported by this version");
             return;
         }
-        CONFIG_EACH_KEY(k, o->groups[i])
-        {
+        for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
             BRG_CHECK(count + 1 < NAMES_MAX);
             names[count++] = k->name;
         }
@@ -92,8 +92,9 @@ static void read_key(const struct object *o, const struct config_group *g,
 static void read_object(const struct object *o, void *base, const struct json *j)
 {
     for (size_t i = 0; i < o->group_count; i++) {
-        CONFIG_EACH_KEY(k, o->groups[i])
-        read_key(o, o->groups[i], k, base, j);
+        const struct config_group *g = o->groups[i];
+        for (const struct config_key *k = g->keys; k < config_keys_end(g); k++)
+            read_key(o, g, k, base, j);
     }
     if (j)
         json_each(j, check_member, (void *)o);
@@ -123,8 +124,7 @@ void config_add_setting(struct reader *r, const char *path, const char *name, ch
 
 static bool is_own_key(const struct config_group *g, struct bytes name)
 {
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         if (k->type != KEY_SETTING && bytes_eq_str(name, k->name))
             return true;
     }
@@ -190,8 +190,7 @@ static void read_section(struct reader *r, const struct config_group *g,
 /* "wecom", "openai, echo": what this version has of a kind. */
 static void supported_kinds(enum group_kind kind, struct buf *out)
 {
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == kind && g->variant)
             buf_printf(out, "%s%s", out->len > 0 ? ", " : "", g->variant);
     }
@@ -349,8 +348,7 @@ static void check_section(struct bytes name, const struct json *value, void *arg
         config_mistake(r, path, "is not supported by this version");
         return;
     }
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         BRG_CHECK(count + 2 < NAMES_MAX);
         if (!g->variant)
             names[count++] = g->section;
@@ -366,8 +364,7 @@ static void check_section(struct bytes name, const struct json *value, void *arg
 static void read_root(struct reader *r, const struct json *root)
 {
     json_each(root, check_section, r);
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == GROUP_SECTION)
             read_section(r, g, root);
     }

@@ -86,8 +86,7 @@ static void write_group(struct buf *out, const struct config_group *g)
         buf_printf(out, "\n## %s%s\n", g->section, suffix);
     buf_printf(out, "\n%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
                g->help);
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         buf_printf(out, "| `%s` | ", k->name);
         write_type(out, k, g->kind);
         buf_append_str(out, " | ");
@@ -99,6 +98,6 @@ static void write_group(struct buf *out, const struct config_group *g)
 void config_write_reference(struct buf *out)
 {
     buf_append_str(out, introduction);
-    CONFIG_EACH_GROUP(g)
-    write_group(out, g);
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++)
+        write_group(out, g);
 }

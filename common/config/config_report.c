@@ -4,14 +4,19 @@
 
 #include <stdarg.h>
 
-enum { NAME_SHOWN_MAX = 64, LINE_MAX_BYTES = 1024 };
+enum {
+    NAME_SHOWN_MAX = 64,
+    TEXT_MAX_BYTES = 1024,
+    LINE_MAX_BYTES = TEXT_MAX_BYTES + CONFIG_PATH_BYTES + 8,
+    PATH_MAX_BYTES = 2 * CONFIG_PATH_BYTES,
+};
 
 /* Member names come from the file: what would break a line is replaced. */
 static void append_name(struct buf *out, struct bytes name)
 {
     for (size_t i = 0; i < name.len && i < NAME_SHOWN_MAX; i++) {
         unsigned char c = (unsigned char)name.ptr[i];
-        buf_append_char(out, c < 0x20 || c == 0x7f ? '?' : (char)c);
+        buf_append_char(out, (char)(c < 0x20 || c == 0x7f ? '?' : c));
     }
 }
 
@@ -27,7 +32,7 @@ static void finish_path(char out[CONFIG_PATH_BYTES], struct buf *b)
 void config_path(char out[CONFIG_PATH_BYTES], const char *parent, struct bytes name)
 {
     struct buf b;
-    buf_init(&b, 2 * CONFIG_PATH_BYTES);
+    buf_init(&b, PATH_MAX_BYTES);
     if (parent) {
         buf_append_str(&b, parent);
         buf_append_char(&b, '.');
@@ -40,14 +45,14 @@ void config_path(char out[CONFIG_PATH_BYTES], const char *parent, struct bytes n
 void config_path_index(char out[CONFIG_PATH_BYTES], const char *parent, size_t index)
 {
     struct buf b;
-    buf_init(&b, 2 * CONFIG_PATH_BYTES);
+    buf_init(&b, PATH_MAX_BYTES);
     buf_printf(&b, "%s[%zu]", parent, index);
     finish_path(out, &b);
 }
 
 void config_mistake(struct reader *r, const char *path, const char *fmt, ...)
 {
-    char text[LINE_MAX_BYTES];
+    char text[TEXT_MAX_BYTES];
     va_list args;
     va_start(args, fmt);
     int len = vsnprintf(text, sizeof text, fmt, args);
@@ -56,7 +61,7 @@ void config_mistake(struct reader *r, const char *path, const char *fmt, ...)
     if (len < 0)
         return;
     struct buf line;
-    buf_init(&line, 2 * LINE_MAX_BYTES);
+    buf_init(&line, LINE_MAX_BYTES);
     buf_printf(&line, "%s: %s\n", path, text);
     /* Whole lines or nothing: what is beyond the report's bound only counts. */
     buf_append(r->report, buf_bytes(&line));

@@ -84,8 +84,7 @@ static void write_value(struct json_writer *w, const struct config_key *k)
 /* `variant`: the only value that a KEY_KIND has there. */
 static void write_keys(struct json_writer *w, const struct config_group *g, const char *variant)
 {
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         json_open(w, k->name, '{');
         text(w, "description", k->help);
         if (k->type == KEY_KIND)
@@ -98,8 +97,7 @@ static void write_keys(struct json_writer *w, const struct config_group *g, cons
 
 static void write_required(struct json_writer *w, const struct config_group *g)
 {
-    CONFIG_EACH_KEY(k, g)
-    {
+    for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
         if (k->flags & KEY_REQUIRED)
             text(w, NULL, k->name);
     }
@@ -132,8 +130,7 @@ static void write_variants(struct json_writer *w, enum group_kind kind)
 {
     const struct config_group *shared = config_group_of(kind, NULL);
     json_open(w, "anyOf", '[');
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind != kind || !g->variant)
             continue;
         json_open(w, NULL, '{');
@@ -159,8 +156,7 @@ static void write_root(struct json_writer *w)
     json_open(w, "$schema", '{');
     text(w, "type", "string");
     json_close(w, '}');
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         if (g->kind == GROUP_SECTION)
             write_section(w, g);
     }

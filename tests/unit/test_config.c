@@ -104,16 +104,14 @@ static void table_defaults(void **state)
     struct config *c = config_load_good(
         &(struct parts){.pipelines = "{\"main\":{\"type\":\"echo\"},\"o\":{\"type\":\"openai\","
                                      "\"url\":\"http://h\",\"model\":\"m\"}}"});
-    CONFIG_EACH_GROUP(g)
-    {
+    for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         const void *base = c;
         if (g->kind == GROUP_BOT)
             base = &c->bots[0];
         if (g->kind == GROUP_PIPELINE)
             base = &c->pipelines[g->variant && strcmp(g->variant, "openai") == 0];
         assert_true(strlen(g->help) > 0);
-        CONFIG_EACH_KEY(k, g)
-        {
+        for (const struct config_key *k = g->keys; k < config_keys_end(g); k++) {
             assert_true(strlen(k->help) > 0);
             check_default(k, base);
         }
