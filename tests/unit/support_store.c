@@ -84,21 +84,21 @@ bool rig_run_until_up(struct rig *rig, bool wanted)
 
 /* --- answers --- */
 
-static void keep(struct answer *a, struct bytes *view)
+static void keep(struct rig_answer *a, struct bytes *view)
 {
     size_t at = a->copy.len;
     buf_append(&a->copy, *view);
     view->ptr = (const char *)at; /* made a pointer when the buffer does not move any more */
 }
 
-static void find(const struct answer *a, struct bytes *view)
+static void find(const struct rig_answer *a, struct bytes *view)
 {
     view->ptr = a->copy.ptr + (size_t)view->ptr;
 }
 
 void answer_take(const struct store_reply *reply, void *arg)
 {
-    struct answer *a = arg;
+    struct rig_answer *a = arg;
     a->calls++;
     a->reply = *reply;
     if (!a->copy.max)
@@ -115,26 +115,26 @@ void answer_take(const struct store_reply *reply, void *arg)
 
 bool answer_is_there(void *arg)
 {
-    const struct answer *a = arg;
+    const struct rig_answer *a = arg;
     return a->calls > 0;
 }
 
-void rig_answer_free(struct answer *a)
+void rig_answer_free(struct rig_answer *a)
 {
     buf_free(&a->copy);
-    *a = (struct answer){0};
+    *a = (struct rig_answer){0};
 }
 
-static struct answer *next_answer(void)
+static struct rig_answer *next_answer(void)
 {
-    static struct answer answers[ANSWERS];
+    static struct rig_answer answers[ANSWERS];
     static unsigned next;
-    struct answer *a = &answers[next++ % ANSWERS];
+    struct rig_answer *a = &answers[next++ % ANSWERS];
     rig_answer_free(a);
     return a;
 }
 
-static struct store_reply await(struct rig *rig, struct answer *a)
+static struct store_reply await(struct rig *rig, struct rig_answer *a)
 {
     BRG_CHECK(a->calls == 0); /* never inside the call */
     BRG_CHECK(rig_run(rig, answer_is_there, a, PATIENCE_MS));
@@ -146,7 +146,7 @@ static struct store_reply await(struct rig *rig, struct answer *a)
 
 struct store_reply rig_read(struct rig *rig, const struct store_stream *stream)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_read(rig->store, stream->id, answer_take, a);
     return await(rig, a);
 }
@@ -154,7 +154,7 @@ struct store_reply rig_read(struct rig *rig, const struct store_stream *stream)
 struct store_reply rig_open(struct rig *rig, const struct store_stream *stream,
                             enum stream_state as)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_open(rig->store, stream, as, answer_take, a);
     return await(rig, a);
 }
@@ -162,14 +162,14 @@ struct store_reply rig_open(struct rig *rig, const struct store_stream *stream,
 struct store_reply rig_close(struct rig *rig, const struct store_stream *stream,
                              enum stream_reason reason)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_close(rig->store, stream, reason, answer_take, a);
     return await(rig, a);
 }
 
 struct store_reply rig_shown(struct rig *rig, const struct store_stream *stream)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_shown(rig->store, stream->id, answer_take, a);
     return await(rig, a);
 }
@@ -177,7 +177,7 @@ struct store_reply rig_shown(struct rig *rig, const struct store_stream *stream)
 struct store_reply rig_claim(struct rig *rig, const struct store_stream *stream,
                              const char *owner, int64_t lease_ms)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_claim(rig->store, stream, bytes_of_str(owner), lease_ms, answer_take, a);
     return await(rig, a);
 }
@@ -185,7 +185,7 @@ struct store_reply rig_claim(struct rig *rig, const struct store_stream *stream,
 struct store_reply rig_put(struct rig *rig, const struct store_stream *stream, uint64_t epoch,
                            const char *text, int64_t lease_ms)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_put(rig->store, stream, epoch, bytes_of_str(text), lease_ms, answer_take, a);
     return await(rig, a);
 }
@@ -193,7 +193,7 @@ struct store_reply rig_put(struct rig *rig, const struct store_stream *stream, u
 struct store_reply rig_note(struct rig *rig, const struct store_stream *stream, uint64_t epoch,
                             const char *field, const char *value)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_note(rig->store, stream, epoch, bytes_of_str(field), bytes_of_str(value), answer_take,
                a);
     return await(rig, a);
@@ -203,7 +203,7 @@ struct store_reply rig_finish(struct rig *rig, const struct store_stream *stream
                               uint64_t epoch, enum stream_reason reason, const char *text,
                               const char *extras, const char *owed, int64_t lease_ms)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_finish(rig->store, stream, epoch, reason, bytes_of_str(text), bytes_of_str(extras),
                  bytes_of_str(owed), lease_ms, answer_take, a);
     return await(rig, a);
@@ -212,7 +212,7 @@ struct store_reply rig_finish(struct rig *rig, const struct store_stream *stream
 struct store_reply rig_settle(struct rig *rig, const struct store_stream *stream,
                               uint64_t epoch, const char *item)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_settle(rig->store, stream, epoch, bytes_of_str(item), answer_take, a);
     return await(rig, a);
 }
@@ -220,7 +220,7 @@ struct store_reply rig_settle(struct rig *rig, const struct store_stream *stream
 struct store_reply rig_release(struct rig *rig, const struct store_stream *stream,
                                uint64_t epoch)
 {
-    struct answer *a = next_answer();
+    struct rig_answer *a = next_answer();
     store_release(rig->store, stream, epoch, answer_take, a);
     return await(rig, a);
 }

@@ -29,14 +29,14 @@ bool rig_run(struct rig *rig, bool (*is_done)(void *arg), void *arg, int64_t lim
 bool rig_run_until_up(struct rig *rig, bool is_up);
 
 /* One answer, and how often it came. */
-struct answer {
+struct rig_answer {
     unsigned calls;
     struct store_reply reply;
     struct buf copy;
 };
 void answer_take(const struct store_reply *reply, void *arg); /* a store_cb */
 bool answer_is_there(void *arg);
-void rig_answer_free(struct answer *a);
+void rig_answer_free(struct rig_answer *a);
 
 #define B(text) BYTES_LIT(text)
 
