@@ -3,8 +3,6 @@
 #include "json/json.h"
 #include "json/json_writer.h"
 
-#include <math.h>
-
 /* struct json has no body: every pointer to one is a json_object, which json-c wants without
  * const even where it only reads. */
 static struct json_object *object_of(const struct json *j)
@@ -144,19 +142,10 @@ static void write_int(struct buf *out, struct json_object *o)
         buf_append_i64(out, value);
 }
 
-/* json-c keeps the text a number was read from, so 1.10 stays 1.10. It also reads what is no
- * JSON: NaN, Infinity, a point without digits behind it. */
+/* json-c keeps the text a number was read from, so 1.10 stays 1.10. */
 static void write_double(struct buf *out, struct json_object *o)
 {
-    const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
-    const char *point = strchr(text, '.');
-    double value = json_object_get_double(o);
-    if (!isfinite(value))
-        buf_append_str(out, "null");
-    else if (point && (point[1] < '0' || point[1] > '9'))
-        buf_printf(out, "%.17g", value);
-    else
-        buf_append_str(out, text);
+    buf_append_str(out, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 }
 
 static void write_string(struct buf *out, struct bytes text)

@@ -30,11 +30,6 @@ static size_t character_start(const struct cursor *c)
     return c->clean + json_utf8_boundary(tail, c->at - c->clean);
 }
 
-static bool is_special(unsigned char c)
-{
-    return c < 0x20 || c == '"' || c == '\\';
-}
-
 static char *write_escape(char *to, unsigned char c)
 {
     static const char digits[] = "0123456789abcdef";
@@ -63,7 +58,7 @@ static char *write_char(struct cursor *c, char *to)
         return to + REPLACEMENT.len;
     }
     c->at += len;
-    if (is_special((unsigned char)rest.ptr[0]))
+    if (json_is_special(rest.ptr[0]))
         return write_escape(to, (unsigned char)rest.ptr[0]);
     memcpy(to, rest.ptr, len);
     return to + len;

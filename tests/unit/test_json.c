@@ -90,10 +90,54 @@ static void both_modes_refuse(void **state)
 {
     (void)state;
     static const char *const wrong[] = {
-        "",      " ",    "{} x", "{}{}",           "1 2",    "{}\n]",
-        "nul",   "null", "'a'",  "True",           "{\"a\"", "[1,]",
-        "01",    "\"a",  "-",    "{\"a\":1,}",     "]",      "\"\\x\"",
-        "[1 2]", "+1",   ".5",   "\xEF\xBB\xBF{}",
+        "",
+        " ",
+        "{} x",
+        "{}{}",
+        "1 2",
+        "{}\n]",
+        "nul",
+        "null",
+        "'a'",
+        "True",
+        "{\"a\"",
+        "[1,]",
+        "01",
+        "\"a",
+        "-",
+        "{\"a\":1,}",
+        "]",
+        "\"\\x\"",
+        "[1 2]",
+        "+1",
+        ".5",
+        "\xEF\xBB\xBF{}",
+        "[1.]",
+        "[1.e5]",
+        "[1e]",
+        "[1e+]",
+        "[-]",
+        "[00]",
+        "[-01]",
+        "NaN",
+        "[NaN]",
+        "[-Infinity]",
+        "{'a':1}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{\"a\":}",
+        "{,}",
+        "[,1]",
+        "[1}",
+        "{\"a\":1]",
+        "{1:2}",
+        "\"\\u12g4\"",
+        "\"\\u12\"",
+        "\"\\",
+        "{\"a\":1 \"b\":2}",
+        "truefalse",
+        "[true1]",
+        "[1]2",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         assert_refused(wrong[i], JSON_PEER, "byte ");
@@ -107,7 +151,13 @@ static void both_modes_refuse(void **state)
 static void white_space_and_bare_values_are_taken(void **state)
 {
     (void)state;
-    static const char *const right[] = {" {} \r\n\t", "[]", "1", "12.5", "true ", "\"x\"\n"};
+    static const char *const right[] = {" {} \r\n\t", "[]",
+                                        "1",          "12.5",
+                                        "true ",      "\"x\"\n",
+                                        "-0",         "1E+5",
+                                        "[ ]",        "{ }",
+                                        "0.0e-1",     "[\"\\u00E9\\/\\b\\f\\r\\t\"]",
+                                        "[1e400]",    "[123456789012345678901234567890]"};
     for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
         for (int mode = JSON_PEER; mode <= JSON_CONFIG; mode++) {
             struct json *j = parse(right[i], (enum json_mode)mode);
@@ -170,8 +220,8 @@ static void configuration_takes_comments_and_tells_places(void **state)
     assert_refused("{ /* \n\n */ x }", JSON_CONFIG, "line 3, column 5");
     assert_refused("{\n /* never ends", JSON_CONFIG, "line 2, column 2: no comment");
     assert_refused("{ / }", JSON_CONFIG, "line 1, column 3");
-    assert_refused("{\n 'a': 1}", JSON_CONFIG, "line 2, column 2: strings stand");
-    assert_refused("{\"a\": \"tab\there\"}", JSON_CONFIG, "line 1, column 11: control");
+    assert_refused("{\n 'a': 1}", JSON_CONFIG, "line 2, column 2: member name");
+    assert_refused("{\"a\": \"tab\there\"}", JSON_CONFIG, "line 1, column 11: raw control");
     assert_refused("{} /* */ x", JSON_CONFIG, "line 1, column 10");
     assert_refused("/*", JSON_CONFIG, "line 1, column 1");
     assert_refused("/", JSON_CONFIG, "line 1, column 1");
@@ -230,22 +280,12 @@ static void values_are_written_back(void **state)
         assert_bytes(buf_bytes(&out), same[i]);
         json_free(j);
     }
-    /* Some of these only certain versions of json-c read; what is written must be JSON. */
-    static const char *const odd[] = {"[1.]", "[NaN]", "[1e400]", "[\"\\ud800\"]", "{'a':1}"};
-    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
-        struct json *j = parse(odd[i], JSON_PEER);
-        if (!j)
-            continue;
-        buf_reset(&out);
-        json_write_value(&out, j);
-        json_free(j);
-        assert_null(strstr(odd[i], "1.]") ? memchr(out.ptr, '.', out.len) : NULL);
-        assert_null(memchr(out.ptr, '\'', out.len));
-        assert_null(memchr(out.ptr, 'N', out.len));
-        j = json_parse(buf_bytes(&out), JSON_STRICT, NULL);
-        assert_non_null(j);
-        json_free(j);
-    }
+    /* A lone surrogate is no character; json-c makes U+FFFD of it. */
+    struct json *j = parse("[\"\\ud800\"]", JSON_PEER);
+    buf_reset(&out);
+    json_write_value(&out, j);
+    assert_bytes(buf_bytes(&out), "[\"" REPLACEMENT "\"]");
+    json_free(j);
     buf_free(&out);
 }
 

@@ -1,0 +1,25 @@
+/* The grammar of JSON (RFC 8259), decided here because json-c's versions decide it differently;
+ * json-c then only builds the tree. Private to this directory. */
+#pragma once
+
+#include "base/bytes.h"
+
+/* A problem and the offset it was found at. */
+struct json_fault {
+    const char *what;
+    size_t at;
+};
+
+struct json_check {
+    unsigned depth_max; /* containers within each other, at most 64 */
+    bool takes_comments;
+    size_t
+        control;  /* out: offset of the first raw control character in a string, or SIZE_MAX */
+    bool has_nul; /* out: one of them is NUL */
+};
+
+/* Whether all of `text` is one value in UTF-8; else fills `fault`. */
+bool json_check(struct bytes text, struct json_check *check, struct json_fault *fault);
+
+/* End of the comment that starts at `at`, or 0 when there is none or it does not end. */
+size_t json_comment_end(struct bytes text, size_t at);
