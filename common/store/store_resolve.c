@@ -87,7 +87,7 @@ struct resolve *resolve_start(const char *host, struct loop_wake *wake)
     r->host = brg_strdup(host);
     if (start_thread(r))
         return r;
-    let_go(r);
+    r->holders = 1; /* no thread began to hold it */
     let_go(r);
     return NULL;
 }

@@ -114,7 +114,7 @@ enum brg_err store_url_parse(const char *text, struct store_url *url, struct brg
 {
     static const struct bytes scheme = BYTES_LIT("redis://");
     *url = (struct store_url){0};
-    struct bytes all = bytes_of_str(text);
+    struct bytes all = bytes_of_str(text ? text : "");
     if (!bytes_starts_with(all, scheme))
         return brg_fail(error, BRG_STOP,
                         "store URL: redis://[user:password@]host:port[/db] expected");

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-enum { LEASE_MS = 60000, SLACK_MS = 300, MANY = 1000 };
+enum { LEASE_MS = 60000, SLACK_MS = 1000, MANY = 1000 };
 
 static const struct store_stream stream = {
     .id = {"s1", 2}, .bot = {"bot", 3}, .start_at_ms = 1, .deadline_at_ms = 2, .ttl_ms = 60000};
@@ -188,7 +188,7 @@ static void a_frozen_server_is_noticed_in_time_and_at_the_greeting(void **state)
     /* Its kernel accepts, so the next connection goes as far as the greeting, and fails there:
      * otherwise this would still be that connection. */
     store_watch(rig->store, hear, &h);
-    assert_false(rig_run(rig, is_up_again, &h, RIG_COMMAND_MS * 4));
+    assert_false(rig_run(rig, is_up_again, &h, (int64_t)RIG_COMMAND_MS * 4));
     assert_true(rig->store->attempts >= 2);
     test_redis_thaw(redis);
     assert_true(rig_run(rig, is_up_again, &h, 10000));
@@ -253,7 +253,7 @@ static void what_a_silent_server_may_cost_is_bounded(void **state)
     assert_false(list_is_empty(&rig->store->failed));
     free(text);
     test_redis_thaw(redis);
-    rig_run(rig, never, NULL, RIG_COMMAND_MS * 2);
+    rig_run(rig, never, NULL, (int64_t)RIG_COMMAND_MS * 2);
     assert_int_equal(t.calls, 3);
     assert_int_equal(rig->store->held_bytes, 0);
 }

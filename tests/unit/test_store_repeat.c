@@ -51,7 +51,7 @@ static void assert_every_key_has_ttl(void)
 /* One call of each operation on a stream that `epoch` owns. */
 static struct store_reply call(size_t which, uint64_t *epoch)
 {
-    struct store_reply r = {0};
+    struct store_reply r;
     switch (which) {
     case 0:
         return rig_open(rig, &stream, STREAM_OPEN);
