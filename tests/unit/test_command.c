@@ -29,7 +29,7 @@ static char *sibling(const char *name)
     char *slash = strrchr(path, '/');
     assert_non_null(slash);
     struct buf b;
-    buf_init(&b, 2 * PATH_BYTES);
+    buf_init(&b, CONFIG_TEXT_MAX_BYTES);
     buf_append(&b, bytes_of(path, (size_t)(slash + 1 - path)));
     buf_append_str(&b, name);
     char *text = bytes_dup(buf_bytes(&b));
@@ -44,7 +44,7 @@ static struct result run(const char *arguments)
          *err = config_file_path("err");
     struct buf line;
     struct result r;
-    buf_init(&line, 4 * PATH_BYTES);
+    buf_init(&line, CONFIG_TEXT_MAX_BYTES);
     buf_printf(&line, "'%s' %s >'%s' 2>'%s'", program, arguments, out, err);
     buf_append_char(&line, 0);
     int status = system(line.ptr);
@@ -162,7 +162,7 @@ static void unwritable_output(void **state)
     (void)state;
     char *program = sibling("botbridge");
     struct buf line;
-    buf_init(&line, 2 * PATH_BYTES);
+    buf_init(&line, CONFIG_TEXT_MAX_BYTES);
     buf_printf(&line, "'%s' config schema >/dev/full 2>/dev/null", program);
     buf_append_char(&line, 0);
     int status = system(line.ptr);

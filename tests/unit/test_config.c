@@ -343,7 +343,7 @@ static void unreadable_files(void **state)
     expect_file_mistake(BYTES_LIT("{\n  \"ingress\": {,}\n}"), "line 2, column 15: ");
     expect_file_mistake(BYTES_LIT(""), "line 1, column 1: ");
     expect_file_mistake(BYTES_LIT("[]"), "object expected, list given");
-    buf_init(&large, 2 * CONFIG_FILE_MAX_BYTES);
+    buf_init(&large, CONFIG_TEXT_MAX_BYTES);
     for (size_t i = 0; i <= CONFIG_FILE_MAX_BYTES; i++)
         buf_append_char(&large, ' ');
     expect_file_mistake(buf_bytes(&large), "larger than 1048576 bytes");
