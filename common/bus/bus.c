@@ -3,7 +3,6 @@
 #include "log/log.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -165,17 +164,6 @@ rd_kafka_t *bus_handle_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, struct b
     rd_kafka_conf_destroy(conf);
     brg_fail(error, BRG_STOP, "kafka: %s", text);
     return NULL;
-}
-
-void bus_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
-{
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(thread, NULL, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    BRG_CHECK(err == 0);
 }
 
 struct timespec bus_deadline_after(int64_t ms)
