@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "fetch/fetch_head.h"
+#include "fetch/fetch_origin.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -11,6 +12,7 @@
 enum {
     DEFAULT_CONNECT_MS = 5000,
     SPARE_HANDLES = 256,
+    STARTS_A_TURN = 128, /* a connect each: more would hold up the others on the loop */
     /* A peer that vanished is found out by the kernel; silence alone is no fault here, how long
      * a stream may be silent is the caller's to say. */
     KEEPALIVE_IDLE_S = 30,
@@ -39,7 +41,9 @@ struct fetch {
     size_t max_body_bytes;
     int64_t total_timeout_ms;
     bool is_too_large;
-    bool is_unusable; /* the request cannot be sent as it is */
+    bool is_unusable;      /* the request cannot be sent as it is */
+    bool is_fresh;         /* as the caller asked */
+    struct origin *origin; /* NULL when not counted */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -55,6 +59,9 @@ struct fetch_pool {
     struct list running;
     struct list dropped;
     size_t count;
+    struct map origins;
+    unsigned max_idle;
+    long max_connects; /* as libcurl was told */
     CURL *spare[SPARE_HANDLES];
     size_t spare_count;
 };
@@ -284,25 +291,49 @@ static void finish(struct fetch *f, CURLcode code)
     metric_add(&running, -1);
     f->pool->count--;
     f->state = FETCH_FINISHED;
+    if (result == FETCH_OK)
+        origin_release(f->origin);
     if (f->callbacks.on_done)
         f->callbacks.on_done(result, detail, f->arg);
     fetch_free(f);
 }
 
+static void add(struct fetch *f)
+{
+    struct fetch_pool *pool = f->pool;
+    if (f->is_unusable) {
+        finish(f, CURLE_URL_MALFORMAT);
+        return;
+    }
+    bool is_fresh = f->is_fresh || !origin_claim(f->origin);
+    (void)curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, is_fresh ? 1L : 0L);
+    list_push_back(&pool->running, &f->node);
+    f->state = FETCH_RUNNING;
+    f->is_added = true;
+    BRG_CHECK(curl_multi_add_handle(pool->multi, f->easy) == CURLM_OK);
+}
+
+/* What is started meanwhile goes to the end and may wait for the next turn. */
 static void start_waiting(struct fetch_pool *pool)
 {
-    struct list *node;
-    for (node = list_pop_front(&pool->starting); node; node = list_pop_front(&pool->starting)) {
-        struct fetch *f = LIST_ENTRY(node, struct fetch, node);
-        if (f->is_unusable) {
-            finish(f, CURLE_URL_MALFORMAT);
-            continue;
-        }
-        list_push_back(&pool->running, node);
-        f->state = FETCH_RUNNING;
-        f->is_added = true;
-        BRG_CHECK(curl_multi_add_handle(pool->multi, f->easy) == CURLM_OK);
+    for (unsigned i = 0; i < STARTS_A_TURN; i++) {
+        struct list *node = list_pop_front(&pool->starting);
+        if (!node)
+            return;
+        add(LIST_ENTRY(node, struct fetch, node));
     }
+}
+
+/* libcurl's limit is of all connections, busy ones too; it takes 0 for a default of its own. */
+static void keep_room_for_idle(struct fetch_pool *pool)
+{
+    long wanted = (long)(pool->count + pool->max_idle);
+    if (wanted == 0)
+        wanted = 1;
+    if (wanted == pool->max_connects)
+        return;
+    pool->max_connects = wanted;
+    (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, wanted);
 }
 
 static void reap(struct fetch_pool *pool)
@@ -327,10 +358,10 @@ static void reap(struct fetch_pool *pool)
 static bool on_turn(void *arg)
 {
     struct fetch_pool *pool = arg;
+    keep_room_for_idle(pool);
     start_waiting(pool);
     reap(pool);
-    /* What callbacks asked for on the way has set `wake`. */
-    return false;
+    return !list_is_empty(&pool->starting) || !list_is_empty(&pool->dropped);
 }
 
 static void set_always(CURL *easy, const struct fetch_pool *pool)
@@ -422,8 +453,8 @@ static void set_limits(struct fetch *f, const struct fetch_request *request)
                                                       : DEFAULT_CONNECT_MS;
     (void)curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     (void)curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
-    (void)curl_easy_setopt(f->easy, CURLOPT_FRESH_CONNECT, request->fresh_connection ? 1L : 0L);
     (void)curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, request->fresh_connection ? 1L : 0L);
+    f->is_fresh = request->fresh_connection;
     f->max_body_bytes = request->max_body_bytes;
     f->total_timeout_ms = request->total_timeout_ms;
 }
@@ -445,6 +476,7 @@ struct fetch *fetch_start(struct fetch_pool *pool, const struct fetch_request *r
     set_headers(f, request);
     set_method(f, request);
     set_limits(f, request);
+    f->origin = f->is_fresh || f->is_unusable ? NULL : origin_of(&pool->origins, request->url);
     f->state = FETCH_STARTING;
     list_push_back(&pool->starting, &f->node);
     pool->count++;
@@ -458,6 +490,8 @@ void fetch_cancel(struct fetch *f)
     struct fetch_pool *pool = f->pool;
     if (f->state == FETCH_FINISHED || f->state == FETCH_DROPPED)
         return;
+    if (f->state == FETCH_RUNNING && !is_sent(f))
+        origin_release(f->origin); /* what it had claimed is still there */
     f->state = FETCH_DROPPED;
     list_remove(&f->node);
     list_push_back(&pool->dropped, &f->node);
@@ -482,6 +516,8 @@ struct fetch_pool *fetch_pool_new(struct loop *loop, const struct fetch_options 
     register_metrics();
     struct fetch_pool *pool = BRG_NEW(struct fetch_pool);
     pool->loop = loop;
+    pool->max_idle = options->max_idle_connections;
+    map_init(&pool->origins);
     pool->ca_file = options->ca_file ? brg_strdup(options->ca_file) : NULL;
     list_init(&pool->starting);
     list_init(&pool->running);
@@ -498,8 +534,7 @@ struct fetch_pool *fetch_pool_new(struct loop *loop, const struct fetch_options 
     (void)curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
     (void)curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
     (void)curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
-    (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS,
-                            (long)options->max_idle_connections);
+    keep_room_for_idle(pool);
     return pool;
 }
 
@@ -528,6 +563,7 @@ void fetch_pool_free(struct fetch_pool *pool)
     loop_turn_free(pool->turn);
     loop_timer_cancel(pool->loop, &pool->timer);
     loop_timer_cancel(pool->loop, &pool->wake);
+    origins_free(&pool->origins);
     free(pool->ca_file);
     free(pool);
 }
