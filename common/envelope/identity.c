@@ -36,9 +36,8 @@ void traceparent_new(struct crypto *c, char out[TRACEPARENT_CHARS + 1])
     /* An id of zeros means "none"; the highest bit keeps clear of it. */
     random[0] |= 0x80;
     random[TRACE_BYTES] |= 0x80;
-    memcpy(out, "00-", 3);
-    crypto_hex(random, TRACE_BYTES, out + 3);
-    out[35] = '-';
-    crypto_hex(random + TRACE_BYTES, SPAN_BYTES, out + 36);
-    memcpy(out + 52, "-01", 4);
+    char hex[2 * sizeof random];
+    crypto_hex(random, sizeof random, hex);
+    snprintf(out, TRACEPARENT_CHARS + 1, "00-%.*s-%.*s-01", 2 * TRACE_BYTES, hex,
+             2 * SPAN_BYTES, hex + (size_t)2 * TRACE_BYTES);
 }

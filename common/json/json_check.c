@@ -81,9 +81,10 @@ static bool is_hex(int c)
 
 static bool read_escape(struct reader *r)
 {
+    static const char known[] = {'"', '\\', '/', 'b', 'f', 'n', 'r', 't', 'u'};
     r->at++;
     int c = peek(r);
-    if (c < 0 || !memchr("\"\\/bfnrtu", c, 9))
+    if (c < 0 || !memchr(known, c, sizeof known))
         return fail_here(r, "no escape that JSON knows");
     r->at++;
     for (int i = 0; c == 'u' && i < 4; i++, r->at++) {

@@ -36,7 +36,9 @@ static char *write_escape(char *to, unsigned char c)
     static const char letters[0x20] = {
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
     to[0] = '\\';
-    to[1] = c < 0x20 ? letters[c] : (char)c;
+    to[1] = (char)c;
+    if (c < 0x20)
+        to[1] = letters[c];
     if (to[1] != 0)
         return to + 2;
     memcpy(to + 1, "u00", 3);
