@@ -132,6 +132,9 @@ static void drain(struct ingress *in)
         set_phase(in, INGRESS_FLUSHING, LOOK_AGAIN_MS);
     } else if (in->phase == INGRESS_FLUSHING && (is_flushed || spent_ms >= FLUSH_MS)) {
         in->phase = INGRESS_ENDED;
+        log_info("ingress", "drained", "unanswered=%zu unacknowledged=%u unwritten=%zu",
+                 http_server_open_requests(in->server), bus_producer_queued(in->producer),
+                 owed_count(in->owed));
         loop_stop(in->loop);
     } else {
         loop_timer_set(in->loop, &in->timer, LOOK_AGAIN_MS);
@@ -160,59 +163,11 @@ static void on_terminate(int signum, void *arg)
     set_phase(in, INGRESS_ACCEPTING, ACCEPT_MORE_MS);
 }
 
-static void set_log_level(const struct config *c)
-{
-    enum log_level level;
-    if (log_level_from(bytes_of_str(c->log.level), &level))
-        log_set_level(level);
-}
-
-static void log_mistakes(struct bytes report)
-{
-    while (report.len > 0) {
-        const char *end = memchr(report.ptr, '\n', report.len);
-        size_t len = end ? (size_t)(end - report.ptr) : report.len;
-        if (len > 0)
-            log_error("config", "refused", "mistake=\"" BYTES_FMT "\"", (int)len, report.ptr);
-        len += end != NULL;
-        report.ptr += len;
-        report.len -= len;
-    }
-}
-
-/* What listeners and connections were made from stays until a restart. */
-static void warn_of_restart(const struct config *before, const struct config *after)
-{
-    const struct {
-        const char *path, *before, *after;
-    } fixed[] = {
-        {"ingress.listen", before->ingress.listen, after->ingress.listen},
-        {"ingress.admin", before->ingress.admin, after->ingress.admin},
-        {"kafka.topic_prefix", before->kafka.topic_prefix, after->kafka.topic_prefix},
-        {"store.url", before->store.url, after->store.url},
-    };
-    for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-        if (strcmp(fixed[i].before, fixed[i].after) != 0)
-            log_warn("config", "needs_restart", "key=%s", fixed[i].path);
-}
-
 static void on_reload(int signum, void *arg)
 {
     (void)signum;
     struct ingress *in = arg;
-    struct buf report;
-    buf_init(&report, CONFIG_REPORT_MAX_BYTES);
-    struct config *config = config_load(in->config_path, &report);
-    if (config) {
-        warn_of_restart(in->config, config);
-        config_unref(in->config);
-        in->config = config;
-        set_log_level(config);
-        log_info("config", "reloaded", "bots=%zu", config->bot_count);
-    } else {
-        log_mistakes(buf_bytes(&report));
-    }
-    buf_free(&report);
+    config_reload(&in->config, in->config_path);
 }
 
 static bool start_store(struct ingress *in, struct brg_error *error)
@@ -290,7 +245,7 @@ static struct ingress *allocate(struct config *config, const char *path)
 struct ingress *ingress_start(struct config *config, const char *path, struct brg_error *error)
 {
     struct ingress *in = allocate(config, path);
-    set_log_level(config);
+    config_set_log_level(config);
     if (!start_store(in, error) || !start_producer(in, error) || !start_listeners(in, error)) {
         ingress_free(in);
         return NULL;

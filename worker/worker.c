@@ -247,22 +247,11 @@ unsigned worker_admin_port(const struct worker *w)
 
 void worker_reload(struct worker *w)
 {
-    struct buf report;
-    buf_init(&report, CONFIG_REPORT_MAX_BYTES);
-    struct config *fresh = config_load(w->config_path, &report);
-    if (fresh) {
-        config_unref(w->config);
-        w->config = fresh;
-        if (!w->is_draining)
-            lanes_set_capacity(&w->lanes, (size_t)fresh->worker.max_sessions);
-        log_info("worker", "reloaded", "bots=%zu pipelines=%zu", fresh->bot_count,
-                 fresh->pipeline_count);
-        tell_sessions(w, session_on_reload);
-    } else {
-        log_warn("worker", "reload_refused", "why=\"" BYTES_FMT "\"",
-                 BYTES_ARG(buf_bytes(&report)));
-    }
-    buf_free(&report);
+    if (!config_reload(&w->config, w->config_path))
+        return;
+    if (!w->is_draining)
+        lanes_set_capacity(&w->lanes, (size_t)w->config->worker.max_sessions);
+    tell_sessions(w, session_on_reload);
 }
 
 /* --- drain and end --- */

@@ -101,6 +101,12 @@ void config_unref(struct config *c); /* NULL allowed; wipes secrets */
 void config_restart_keys(const struct config *before, const struct config *after,
                          struct buf *out);
 
+void config_set_log_level(const struct config *c);
+/* Reads the file again (SIGHUP). True: `*current` is the new configuration, the reference to the
+ * old one is given up, and the log names keys that wait for a restart. False: the file has
+ * mistakes, each in the log as `reload_refused`, and nothing has changed. */
+bool config_reload(struct config **current, const char *path);
+
 const struct config_bot *config_bot(const struct config *c, struct bytes name); /* or NULL */
 
 /* From the table of keys. */

@@ -67,10 +67,10 @@ def test_reload(stack):
         ingress.signal(signal.SIGHUP)
         wait_for("the new bot", lambda: verify_url(late, port).status == 200)
         for broken in ("{", json.dumps({**config, "bots": [{"name": "main", "platform": "wecom"}]})):
-            before = ingress.output().count("reload")
+            before = ingress.output().count("reload_refused")
             stack.config_file().write_text(broken)
             ingress.signal(signal.SIGHUP)
-            wait_for("the refused reload in the log", lambda: ingress.output().count("reload") > before)
+            wait_for("the refused reload in the log", lambda: ingress.output().count("reload_refused") > before)
             assert verify_url(late, port).status == 200 and verify_url(stack.bot, port).status == 200
     finally:
         stack.write_config()
