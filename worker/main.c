@@ -68,9 +68,7 @@ int main(int argc, char **argv)
     struct config *config = load(argv[2]);
     if (!config)
         return BRG_EXIT_CONFIG;
-    enum log_level level = LOG_INFO;
-    if (log_level_from(bytes_of_str(config->log.level), &level))
-        log_set_level(level);
+    config_set_log_level(config);
     random_seed(0);
     return run(config, argv[2]);
 }
