@@ -1,10 +1,10 @@
 /* What the codec costs per call, on one thread, without any I/O. */
-#include "base/clock.h"
 #include "envelope/envelope.h"
 #include "platform/wecom.h"
 #include "json/json_writer.h"
 
 #include <stdio.h>
+#include <time.h>
 
 enum { BATCHES = 9, BATCH_MIN_US = 20000, NOW = 1770000000 };
 
@@ -93,12 +93,20 @@ static void decode_record(void)
     json_free(root);
 }
 
+/* Processor time of this thread: others on the machine cost only their share of the caches. */
+static int64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static int64_t batch_us(void (*call)(void), int64_t calls)
 {
-    int64_t start = clock_mono_us();
+    int64_t start = cpu_us();
     for (int64_t i = 0; i < calls; i++)
         call();
-    return clock_mono_us() - start;
+    return cpu_us() - start;
 }
 
 /* The fastest of some batches: what the machine does when nothing else disturbs. */
