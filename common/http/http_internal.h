@@ -14,11 +14,11 @@
 #include <microhttpd.h>
 
 enum {
-    HTTP_PARAMS = 32,          /* more in one query is malformed */
-    HTTP_REPLY_HEADERS = 4,    /* set by http_reply_header */
-    HTTP_TARGET_BYTES = 32768, /* all header memory of a connection: never reached */
-    HTTP_STREAM_BYTES = 1048576,
-    HTTP_KEPT_BYTES = 16384, /* buffers of a recycled request above this are freed */
+    HTTP_PARAMS = 32,            /* more in one query is malformed */
+    HTTP_REPLY_HEADERS = 4,      /* set by http_reply_header */
+    HTTP_TARGET_BYTES = 32768,   /* all header memory of a connection: never reached */
+    HTTP_STREAM_BYTES = 1048576, /* not yet taken by the client */
+    HTTP_KEPT_BYTES = 16384,     /* buffers of a recycled request above this are freed */
     HTTP_SPARE_REQUESTS = 256,
     HTTP_KEPT_ANSWERS = 16,
     HTTP_KEPT_ANSWER_BYTES = 64,
@@ -68,9 +68,13 @@ struct http_request {
     size_t header_count;
 
     bool is_stream;
+    bool is_chunked; /* as a stream: the client speaks HTTP/1.1 */
     bool is_ended;
     bool is_aborted;
+    bool is_deaf; /* more than the request has come: its end cannot be seen by reading */
     struct buf stream;
+    struct loop_fd *watcher; /* while the stream is written by us */
+    int fd;
 };
 
 /* Small answers that repeat (errors, health): made once, shared by all connections. */
@@ -134,6 +138,8 @@ enum MHD_Result http_refuse(struct http_request *req, int status);
 void http_lingering_free(struct http_server *s);
 
 /* http_reply.c */
+void http_reply_set(struct http_request *req, int status, struct MHD_Response *response,
+                    bool is_shared);
 void http_reply_plain(struct http_request *req, int status); /* the reason phrase as body */
 enum MHD_Result http_reply_queue(struct http_request *req);
 void http_reply_drop(struct http_request *req); /* frees what was not queued */

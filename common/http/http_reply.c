@@ -51,8 +51,8 @@ void http_kept_free(struct http_server *s)
     s->kept_count = 0;
 }
 
-static void set_answer(struct http_request *req, int status, struct MHD_Response *response,
-                       bool is_shared)
+void http_reply_set(struct http_request *req, int status, struct MHD_Response *response,
+                    bool is_shared)
 {
     BRG_CHECK(req->state < REQUEST_ANSWERED);
     req->state = REQUEST_ANSWERED;
@@ -72,7 +72,8 @@ void http_reply(struct http_request *req, int status, const char *content_type,
     }
     size_t len;
     char *ptr = buf_take(body, &len);
-    set_answer(req, status, response_of(ptr, len, MHD_RESPMEM_MUST_FREE, content_type), false);
+    http_reply_set(req, status, response_of(ptr, len, MHD_RESPMEM_MUST_FREE, content_type),
+                   false);
 }
 
 void http_reply_text(struct http_request *req, int status, const char *content_type,
@@ -86,13 +87,13 @@ void http_reply_text(struct http_request *req, int status, const char *content_t
     if (may_share && !kept)
         kept = keep(req->server, content_type, body);
     if (kept) {
-        set_answer(req, status, kept, true);
+        http_reply_set(req, status, kept, true);
         return;
     }
-    set_answer(req, status,
-               response_of((void *)(body.len > 0 ? body.ptr : ""), body.len,
-                           MHD_RESPMEM_MUST_COPY, content_type),
-               false);
+    http_reply_set(req, status,
+                   response_of((void *)(body.len > 0 ? body.ptr : ""), body.len,
+                               MHD_RESPMEM_MUST_COPY, content_type),
+                   false);
 }
 
 void http_reply_plain(struct http_request *req, int status)
@@ -137,62 +138,4 @@ enum MHD_Result http_reply_queue(struct http_request *req)
     http_count_answer(s, req->status, loop_now_ms(s->loop) - req->started_ms);
     http_reply_drop(req);
     return queued;
-}
-
-static ssize_t read_stream(void *cls, uint64_t position, char *out, size_t max)
-{
-    struct http_request *req = cls;
-    (void)position;
-    if (req->is_aborted)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    size_t len = req->stream.len < max ? req->stream.len : max;
-    if (len > 0) {
-        memcpy(out, req->stream.ptr, len);
-        buf_consume(&req->stream, len);
-        return (ssize_t)len;
-    }
-    if (req->is_ended)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    /* Suspending is allowed from the reader (microhttpd.h, both versions); without it, an empty
-     * read makes libmicrohttpd ask again at once, for ever. */
-    req->is_suspended = true;
-    MHD_suspend_connection(req->connection);
-    return 0;
-}
-
-void http_stream_begin(struct http_request *req, int status, const char *content_type)
-{
-    /* Only HTTP/1.0 clients are read into a block of this size; others into the connection's
-     * own memory. */
-    enum { BLOCK_BYTES = 1024 };
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, req, NULL);
-    BRG_CHECK(response);
-    if (content_type)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    req->is_stream = true;
-    set_answer(req, status, response, false);
-}
-
-void http_stream_write(struct http_request *req, struct bytes data)
-{
-    BRG_CHECK(req->is_stream && !req->is_ended);
-    buf_append(&req->stream, data);
-    if (req->stream.overflowed)
-        req->is_aborted = true; /* a client that does not read */
-    http_server_resume(req);
-}
-
-void http_stream_end(struct http_request *req)
-{
-    BRG_CHECK(req->is_stream);
-    req->is_ended = true;
-    http_server_resume(req);
-}
-
-void http_stream_abort(struct http_request *req)
-{
-    BRG_CHECK(req->is_stream);
-    req->is_aborted = true;
-    http_server_resume(req);
 }

@@ -36,6 +36,7 @@ static void request_recycle(struct http_request *req)
 {
     struct http_server *s = req->server;
     http_reply_drop(req);
+    BRG_CHECK(!req->watcher); /* only while suspended */
     list_remove(&req->node);
     if (s->spare_count >= HTTP_SPARE_REQUESTS) {
         request_free(req);
@@ -46,7 +47,7 @@ static void request_recycle(struct http_request *req)
     empty(&req->stream);
     req->connection = NULL;
     req->is_suspended = req->is_seen = req->has_body = false;
-    req->is_stream = req->is_ended = req->is_aborted = false;
+    req->is_stream = req->is_ended = req->is_aborted = req->is_deaf = false;
     req->content_length = 0;
     req->param_count = 0;
     req->context = NULL;
@@ -121,6 +122,7 @@ static enum MHD_Result take_head(struct http_request *req, const char *method,
 {
     struct http_server *s = req->server;
     req->method = method_of(method);
+    req->is_chunked = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
     list_push_back(&s->open, &req->node);
     s->open_count++;
     http_count_open(s, 1);
