@@ -35,8 +35,8 @@ value_of()
 
 while [ $# -gt 0 ]; do
     case $1 in
-    --pipeline) pipeline_url=$(value_of "$@") && shift ;;
-    --model) model=$(value_of "$@") && shift ;;
+    --pipeline) pipeline_url=$(value_of "$@") || exit 64; shift ;;
+    --model) model=$(value_of "$@") || exit 64; shift ;;
     --real-kafka) real_kafka=yes ;;
     --keep) keep=yes ;;
     --help) usage; exit 0 ;;
@@ -55,21 +55,39 @@ say()
 
 # --- what happens when it ends, whichever way ---
 
-work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/botbridge-XXXXXX")
+work=$(umask 077 && mktemp -d "${TMPDIR:-/tmp}/botbridge-quickstart-XXXXXX")
 child=
 is_kept=
 
 clean_up()
 {
     trap '' INT TERM HUP
-    [ -z "$child" ] || kill "$child" 2>/dev/null || true
+    if [ -n "$child" ]; then
+        kill -- "-$child" 2>/dev/null || true
+        wait "$child" || true
+    fi
     [ -n "$is_kept" ] || "$work/stop.sh"
 }
 
+# Not between the start of a process and the note of its pid: what is not noted is not stopped.
+is_noting=
+signal=
+on_signal()
+{
+    signal=$1
+    [ -n "$is_noting" ] || exit "$1"
+}
+
+noted()
+{
+    is_noting=
+    [ -z "$signal" ] || exit "$signal"
+}
+
 trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-trap 'exit 129' HUP
+trap 'on_signal 130' INT
+trap 'on_signal 143' TERM
+trap 'on_signal 129' HUP
 
 # One way to stop for this script and for whoever used --keep. A process is known by its pid and its
 # start time, so that a pid that was given to another one is left alone.
@@ -126,12 +144,17 @@ fail()
     exit 1
 }
 
-# Waiting for a background child lets a signal interrupt at once.
+# A signal interrupts the wait for a background child at once. The child has a process group of its
+# own (set -m), so that what it has started ends with it.
 run()
 {
     local status=0
+    is_noting=yes
+    set -m
     "$@" &
     child=$!
+    set +m
+    noted
     wait "$child" || status=$?
     child=
     return $status
@@ -145,7 +168,7 @@ build()
         botbridge botbridge-broker botbridge-ingress botbridge-worker botbridge-sim
 }
 
-run deploy/packages.sh build run ${real_kafka:+kafka} || fail "installing packages" /dev/null
+deploy/packages.sh build run ${real_kafka:+kafka} || fail "installing packages" /dev/null
 if [ -x "$bin/botbridge-sim" ]; then say "building …"; else say "building (some minutes the first time) …"; fi
 run build >"$work/build.log" 2>&1 || fail build
 
@@ -166,9 +189,11 @@ start()
 {
     local name=$1
     shift
+    is_noting=yes
     setsid "$@" </dev/null >"$work/$name.log" 2>&1 &
     pids[$name]=$!
     echo "$name $! $(started_at $!)" >>"$work/pids"
+    noted
 }
 
 # await NAME SECONDS CONDITION…: false when NAME has ended or the time is up
@@ -246,8 +271,11 @@ write_pipeline()
         echo '{ "type": "echo", "rate": 10 }'
         return
     fi
+    local key=
+    # shellcheck disable=SC2016 # the programs read the variable; the file does not hold the key
+    [ -z "${OPENAI_API_KEY:-}" ] || key=', "api_key": "${OPENAI_API_KEY}"'
     printf '{ "type": "openai", "url": %s, "model": %s%s }\n' "$(json_text "$pipeline_url")" \
-        "$(json_text "$model")" "${OPENAI_API_KEY:+, \"api_key\": \"\$\{OPENAI_API_KEY\}\"}"
+        "$(json_text "$model")" "$key"
 }
 
 write_config()
@@ -294,9 +322,9 @@ say ""
 say "user:  $question"
 say "bot:"
 run "$bin/botbridge-sim" wecom chat --url "$url" "$question" || fail "the answer" "$work/worker.log"
-if grep -E ' (warn|error) ' "$work/worker.log" >"$work/warnings"; then
+if grep -E ' (warn session|error [a-z]+) ' "$work/worker.log" >"$work/warnings"; then
     say ""
-    say "The worker has something to say:"
+    say "The worker had trouble with it:"
     tail -n 5 "$work/warnings" | sed 's/^/    /' >&2
 fi
 
