@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum { BODY_MAX_BYTES = 4 << 20, STAGE_MS = 30000 };
+enum { BODY_MAX_BYTES = 4 << 20, STAGE_MS = 30000, PROBE_MS = 50 };
 
 /* --- the LLM --- */
 
@@ -116,8 +116,11 @@ static bool is_hung_up(void *arg)
 {
     struct wish *w = arg;
     struct http_request *req = w->stage->calls[w->count].req;
-    if (req)
+    int64_t now_ms = loop_now_ms(w->stage->loop);
+    if (req && now_ms - w->stage->probed_ms >= PROBE_MS) {
+        w->stage->probed_ms = now_ms;
         http_stream_write(req, BYTES_LIT(": anybody there?\n\n"));
+    }
     return req == NULL;
 }
 

@@ -38,6 +38,7 @@ struct stage {
     struct http_server *llm;
     struct stage_call calls[STAGE_CALLS];
     size_t call_count;
+    int64_t probed_ms;
     size_t call_retry_after_s; /* of the next refusals; 0 none */
     struct stage_letter letters[STAGE_LETTERS];
     size_t letter_count;

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -315,6 +316,29 @@ static void test_a_fenced_run_stops_and_writes_nothing(void **state)
     stage_await_final(s, &q, REASON_DONE, "theirs all");
 }
 
+/* The process stands still for longer than its lease, in the pause before its second attempt.
+ */
+static void test_a_frozen_worker_calls_nobody_when_it_wakes(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one();
+    const struct timespec frozen = {.tv_sec = 1, .tv_nsec = 500000000};
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    s->call_retry_after_s = 1;
+    stage_refuse(s, 0, 503);
+    stage_linger(s, 100);
+    assert_int_equal(nanosleep(&frozen, NULL), 0);
+    struct store_reply r = rig_claim(s->other, &q.stream, "rival", 60000);
+    assert_int_equal(r.verdict, VERDICT_GRANTED);
+    stage_linger(s, 500);
+    assert_int_equal(s->call_count, 1);
+    (void)rig_finish(s->other, &q.stream, r.epoch, REASON_DONE, "theirs", "", "", 60000);
+    stage_await_idle(s);
+    assert_int_equal(s->call_count, 1);
+    stage_await_final(s, &q, REASON_DONE, "theirs");
+}
+
 static void test_what_is_owed_is_settled_by_the_next_owner(void **state)
 {
     struct stage *s = *state;
@@ -409,6 +433,8 @@ static void test_an_emptied_store_gets_text_and_end_again(void **state)
     stage_await_calls(s, 1);
     stage_say(s, 0, "one");
     stage_await_text(s, &q, "one");
+    test_redis_restart(s->redis);
+    stage_await_text(s, &q, "one"); /* without a new word from the LLM */
     test_redis_kill(s->redis);
     stage_say(s, 0, " two"); /* goes on in memory */
     stage_linger(s, 300);
@@ -510,6 +536,7 @@ int main(void)
         STAGE_TEST(test_a_held_stream_is_waited_for),
         STAGE_TEST(test_an_apology_after_a_takeover_keeps_the_text),
         STAGE_TEST(test_a_fenced_run_stops_and_writes_nothing),
+        STAGE_TEST(test_a_frozen_worker_calls_nobody_when_it_wakes),
         STAGE_TEST(test_what_is_owed_is_settled_by_the_next_owner),
         STAGE_TEST(test_a_stream_that_ingress_closed_is_told_once),
         STAGE_TEST(test_a_busy_answer_is_not_run),
