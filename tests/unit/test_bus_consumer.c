@@ -269,6 +269,44 @@ static void test_rebalance(void **state)
     loop_free(loop);
 }
 
+/* A partition that comes back is read again from the frontier; completions of the records that
+ * its earlier life handed out do not count for it. */
+static void test_returned_partition_is_a_new_life(void **state)
+{
+    (void)state;
+    NEEDS_KAFKA();
+    enum { COUNT = 100, PARTITIONS = 2 };
+    const char *topic = "return.requests";
+    struct loop *loop = loop_new();
+    kafka_topics(&kafka, "return", PARTITIONS, 1);
+    topic_fill(loop, &kafka.options, topic, COUNT);
+    struct inbox *a = BRG_NEW(struct inbox);
+    struct inbox *b = BRG_NEW(struct inbox);
+    a->wants = never;
+    b->wants = never;
+    inbox_open(a, loop, &kafka.options, topic, 1024);
+    assert_true(run_until_count(loop, &a->count, COUNT, BUS_PATIENCE_MS));
+    inbox_open(b, loop, &kafka.options, topic, 1024);
+    assert_true(run_until_count(loop, &b->count, 1, BUS_PATIENCE_MS));
+    assert_int_equal(a->revoked, 1);
+    inbox_close(b);
+    assert_true(run_until_count(loop, &a->count, COUNT + 1, BUS_PATIENCE_MS));
+    run_for(loop, 700);
+    size_t returned = a->count - COUNT;
+    for (size_t i = 0; i < COUNT; i++)
+        bus_consumer_complete(a->consumer, a->held[i]);
+    run_for(loop, 1200);
+    inbox_close(a);
+
+    struct inbox *c = BRG_NEW(struct inbox);
+    inbox_open(c, loop, &kafka.options, topic, 1024);
+    assert_true(run_until_count(loop, &c->count, returned, BUS_PATIENCE_MS));
+    run_for(loop, 700);
+    assert_int_equal(c->count, returned);
+    inbox_close(c);
+    loop_free(loop);
+}
+
 static void test_stop_reading(void **state)
 {
     (void)state;
@@ -365,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_full_window_stops_one_partition),
         cmocka_unit_test(test_memory_bound),
         cmocka_unit_test(test_rebalance),
+        cmocka_unit_test(test_returned_partition_is_a_new_life),
         cmocka_unit_test(test_stop_reading),
         cmocka_unit_test(test_consumer_survives_a_frozen_broker),
         cmocka_unit_test(test_embedded),
