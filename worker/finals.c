@@ -3,7 +3,6 @@
 #include "base/error.h"
 
 struct final {
-    struct list node;
     int64_t added_ms;
     uint64_t epoch;
     enum stream_reason reason;
@@ -16,32 +15,32 @@ struct final {
 void finals_init(struct finals *f)
 {
     *f = (struct finals){0};
-    list_init(&f->kept);
+}
+
+static struct final *kept_at(const struct finals *f, size_t index)
+{
+    return f->ring[(f->first + index) % FINALS_MAX_COUNT];
 }
 
 static void drop_oldest(struct finals *f)
 {
-    struct final *oldest = LIST_ENTRY(f->kept.next, struct final, node);
-    list_remove(&oldest->node);
+    struct final *dropped = kept_at(f, 0);
+    f->first = (f->first + 1) % FINALS_MAX_COUNT;
     f->count--;
-    f->bytes -= oldest->size;
-    free(oldest);
+    f->bytes -= dropped->size;
+    free(dropped);
 }
 
 void finals_free(struct finals *f)
 {
-    while (!list_is_empty(&f->kept))
+    while (f->count > 0)
         drop_oldest(f);
 }
 
 void finals_expire(struct finals *f, int64_t now_ms)
 {
-    while (!list_is_empty(&f->kept)) {
-        struct final *oldest = LIST_ENTRY(f->kept.next, struct final, node);
-        if (now_ms - oldest->added_ms < FINALS_KEPT_MS)
-            return;
+    while (f->count > 0 && now_ms - kept_at(f, 0)->added_ms >= FINALS_KEPT_MS)
         drop_oldest(f);
-    }
 }
 
 void finals_add(struct finals *f, const struct store_stream *stream, uint64_t epoch,
@@ -66,12 +65,12 @@ void finals_add(struct finals *f, const struct store_stream *stream, uint64_t ep
         memcpy(copy, text.ptr, text.len);
     added->stream.id.ptr = added->bytes;
     added->stream.bot.ptr = bot;
-    list_push_back(&f->kept, &added->node);
+    finals_expire(f, now_ms);
+    while (f->count == FINALS_MAX_COUNT || (f->count > 0 && f->bytes + size > FINALS_MAX_BYTES))
+        drop_oldest(f);
+    f->ring[(f->first + f->count) % FINALS_MAX_COUNT] = added;
     f->count++;
     f->bytes += size;
-    finals_expire(f, now_ms);
-    while (f->count > FINALS_MAX_COUNT || f->bytes > FINALS_MAX_BYTES)
-        drop_oldest(f);
 }
 
 /* Nothing waits for it: a store that goes away again comes back as yet another run. */
@@ -83,8 +82,8 @@ static void on_written(const struct store_reply *reply, void *arg)
 
 void finals_write(struct finals *f, struct store *store, int64_t lease_ms)
 {
-    for (struct list *node = f->kept.next; node != &f->kept; node = node->next) {
-        struct final *kept = LIST_ENTRY(node, struct final, node);
+    for (size_t i = 0; i < f->count; i++) {
+        const struct final *kept = kept_at(f, i);
         size_t head = kept->stream.id.len + kept->stream.bot.len;
         store_finish(store, &kept->stream, kept->epoch, kept->reason,
                      bytes_of(kept->bytes + head, kept->text_len), BYTES_LIT(""), BYTES_LIT(""),

@@ -3,16 +3,17 @@
  * seen yet. Bounded in number and bytes, the oldest go first. Loop thread only. */
 #pragma once
 
-#include "base/list.h"
-#include "envelope/identity.h"
 #include "store/store.h"
 
 #define FINALS_KEPT_MS 30000
 #define FINALS_MAX_COUNT 8192
 #define FINALS_MAX_BYTES (32u << 20)
 
+struct final;
+
 struct finals {
-    struct list kept; /* oldest first */
+    struct final *ring[FINALS_MAX_COUNT];
+    size_t first; /* the oldest */
     size_t count;
     size_t bytes;
 };

@@ -155,8 +155,12 @@ void pipeline_context_init(struct pipeline_context *c, struct loop *loop,
 
 void pipeline_context_clear(struct pipeline_context *c)
 {
-    while (!list_is_empty(&c->lingering))
-        run_free(LIST_ENTRY(c->lingering.next, struct pipeline_run, node));
+    struct list *node = c->lingering.next;
+    while (node != &c->lingering) {
+        struct pipeline_run *run = LIST_ENTRY(node, struct pipeline_run, node);
+        node = node->next;
+        run_free(run);
+    }
 }
 
 /* --- what comes --- */
