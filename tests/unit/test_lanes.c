@@ -139,7 +139,7 @@ static void test_random_against_the_rule(void **state)
 {
     (void)state;
     static const char *const names[] = {"a", "b", "c", "d", "e"};
-    size_t lane_of[PLACES], entered[PLACES] = {0}, next = 1;
+    size_t lane_of[PLACES] = {0}, entered[PLACES] = {0}, next = 1;
     uint64_t seed = (uint64_t)clock_wall_ms();
     print_message("seed %" PRIu64 "\n", seed);
     random_seed(seed);

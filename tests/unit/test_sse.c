@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define BOM "\xef\xbb\xbf"
+#define BOM "\ufeff"
 
 enum { LOG_MAX_BYTES = 8 << 20 };
 
@@ -58,7 +58,7 @@ static const char *const corpus[] = {
     "data: one\n\ndata: two\n\n",
     "data: one\r\n\r\ndata: two\r\n\r\n",
     "data: one\r\rdata: two\r\r",
-    BOM "data: first\n\n" BOM "data: not a field\n\n",
+    "\ufeffdata: first\n\n\ufeffdata: not a field\n\n",
     ": comment\n\ndata:no blank\ndata:  two blanks\ndata\ndata:\n\n",
     "event: error\ndata: {\"a\":1}\n\nevent: dropped without data\n\ndata: message\n\n",
     "id: 7\nretry: 10\nunknown: x\ndata: \xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x9a\x80\n\n",
