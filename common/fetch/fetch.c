@@ -23,8 +23,8 @@ enum {
 enum fetch_state {
     FETCH_STARTING, /* in pool->starting: libcurl does not know it yet */
     FETCH_RUNNING,  /* in pool->running, added to the multi handle */
-    FETCH_DROPPED,  /* in pool->dropped: cancelled, to be removed at the end of the turn */
-    FETCH_FINISHED, /* in no list: on_done is being called */
+    FETCH_DROPPED,  /* cancelled; in pool->dropped, freed by the turn hook */
+    FETCH_FINISHED, /* on_done is being called, then the same */
 };
 
 struct fetch {
@@ -180,7 +180,6 @@ static void give_handle(struct fetch_pool *pool, CURL *easy)
 static void fetch_free(struct fetch *f)
 {
     struct fetch_pool *pool = f->pool;
-    list_remove(&f->node);
     if (f->is_added)
         (void)curl_multi_remove_handle(pool->multi, f->easy);
     give_handle(pool, f->easy);
@@ -291,11 +290,12 @@ static void finish(struct fetch *f, CURLcode code)
     metric_add(&running, -1);
     f->pool->count--;
     f->state = FETCH_FINISHED;
+    list_remove(&f->node);
     if (result == FETCH_OK)
         origin_release(f->origin);
     if (f->callbacks.on_done)
         f->callbacks.on_done(result, detail, f->arg);
-    fetch_free(f);
+    list_push_back(&f->pool->dropped, &f->node);
 }
 
 static void add(struct fetch *f)
@@ -336,22 +336,26 @@ static void keep_room_for_idle(struct fetch_pool *pool)
     (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, wanted);
 }
 
-static void reap(struct fetch_pool *pool)
+static void free_dropped(struct fetch_pool *pool)
+{
+    struct list *next;
+    for (struct list *node = pool->dropped.next; node != &pool->dropped; node = next) {
+        next = node->next;
+        fetch_free(LIST_ENTRY(node, struct fetch, node));
+    }
+    list_init(&pool->dropped);
+}
+
+static void finish_done(struct fetch_pool *pool)
 {
     int left;
     CURLMsg *message;
-    struct list *node;
-    for (node = list_pop_front(&pool->dropped); node; node = list_pop_front(&pool->dropped))
-        fetch_free(LIST_ENTRY(node, struct fetch, node));
     for (message = curl_multi_info_read(pool->multi, &left); message;
          message = curl_multi_info_read(pool->multi, &left)) {
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = message->data.result; /* `message` dies with the handle's removal */
         struct fetch *f = NULL;
         (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&f);
-        if (f->state == FETCH_RUNNING)
-            finish(f, code);
+        if (message->msg == CURLMSG_DONE && f->state == FETCH_RUNNING)
+            finish(f, message->data.result);
     }
 }
 
@@ -360,8 +364,9 @@ static bool on_turn(void *arg)
     struct fetch_pool *pool = arg;
     keep_room_for_idle(pool);
     start_waiting(pool);
-    reap(pool);
-    return !list_is_empty(&pool->starting) || !list_is_empty(&pool->dropped);
+    finish_done(pool);
+    free_dropped(pool);
+    return !list_is_empty(&pool->starting);
 }
 
 static void set_always(CURL *easy, const struct fetch_pool *pool)
@@ -555,7 +560,7 @@ void fetch_pool_free(struct fetch_pool *pool)
         return;
     cancel_all(&pool->starting);
     cancel_all(&pool->running);
-    reap(pool);
+    free_dropped(pool);
     (void)curl_multi_cleanup(pool->multi);
     while (pool->spare_count > 0)
         curl_easy_cleanup(pool->spare[--pool->spare_count]);

@@ -29,14 +29,19 @@ struct lingering {
     size_t left;
 };
 
-static void linger_end(struct lingering *l)
+static void linger_free(struct lingering *l)
 {
-    list_remove(&l->node);
-    l->server->lingering_count--;
     loop_timer_cancel(l->server->loop, &l->timer);
     loop_fd_free(l->watcher);
     (void)close(l->fd);
     free(l);
+}
+
+static void linger_end(struct lingering *l)
+{
+    list_remove(&l->node);
+    l->server->lingering_count--;
+    linger_free(l);
 }
 
 static void on_linger_timeout(struct wheel_timer *timer, void *arg)
@@ -86,9 +91,12 @@ static void linger(struct http_server *s, int fd)
 
 void http_lingering_free(struct http_server *s)
 {
-    struct list *node;
-    for (node = list_pop_front(&s->lingering); node; node = list_pop_front(&s->lingering))
-        linger_end(LIST_ENTRY(node, struct lingering, node));
+    struct list *next;
+    for (struct list *node = s->lingering.next; node != &s->lingering; node = next) {
+        next = node->next;
+        linger_free(LIST_ENTRY(node, struct lingering, node));
+    }
+    list_init(&s->lingering);
 }
 
 static void write_answer(const struct http_request *req, int status, struct buf *out)

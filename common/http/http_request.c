@@ -57,8 +57,12 @@ static void request_recycle(struct http_request *req)
 
 void http_request_spares_free(struct http_server *s)
 {
-    for (struct list *node = list_pop_front(&s->spare); node; node = list_pop_front(&s->spare))
+    struct list *next;
+    for (struct list *node = s->spare.next; node != &s->spare; node = next) {
+        next = node->next;
         request_free(LIST_ENTRY(node, struct http_request, node));
+    }
+    list_init(&s->spare);
     s->spare_count = 0;
 }
 
