@@ -3,6 +3,7 @@
 #
 #   tests/kafka.sh fetch            jars into the user's cache, by Maven (once)
 #   tests/kafka.sh start DIR [N]    N nodes (1); prints "bootstrap.servers=… pid=…[,…]"
+#   tests/kafka.sh restart DIR ID   starts node ID (from 1) of DIR again; prints "pid=…"
 #   tests/kafka.sh stop DIR         ends the nodes; the directory stays
 #
 # Needs java and, for the first fetch, mvn. Exit codes as base/error.h: 64 usage, 75 try again.
@@ -172,6 +173,14 @@ start()
     die 75 "Apache Kafka did not start; logs in $dir"
 }
 
+restart()
+{
+    [ -f "$dir/node-$1/server.properties" ] || die 64 "no node $1 in $dir"
+    launch_node "$1"
+    await_node "$1" || die 75 "node $1 did not start again; logs in $dir/node-$1"
+    echo "pid=$(cat "$dir/node-$1/pid")"
+}
+
 # By pid, and only while that pid still is the node whose properties lie in this directory.
 stop()
 {
@@ -189,7 +198,7 @@ stop()
 
 usage()
 {
-    die 64 "usage: kafka.sh fetch | start DIR [NODES] | stop DIR"
+    die 64 "usage: kafka.sh fetch | start DIR [NODES] | restart DIR ID | stop DIR"
 }
 
 case ${1:-} in
@@ -202,6 +211,11 @@ start)
     dir=$2
     nodes=${3:-1}
     start
+    ;;
+restart)
+    [ $# = 3 ] && [ -d "$2" ] || usage
+    dir=$(cd "$2" && pwd)
+    restart "$3"
     ;;
 stop)
     [ $# = 2 ] && [ -d "$2" ] || usage
