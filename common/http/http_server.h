@@ -22,8 +22,9 @@ struct http_request;
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_OTHER };
 
 struct http_callbacks {
-    /* Headers are known: 0 reads the body, any other status refuses at once. NULL accepts all.
-     */
+    /* Headers are known: 0 reads the body, any other status refuses at once with its reason
+     * phrase as text (http_reply_header may add to it). A refused request with a body costs the
+     * connection. NULL accepts all. */
     int (*on_head)(struct http_request *req, void *arg);
     /* The request is complete. */
     void (*on_request)(struct http_request *req, void *arg);
@@ -74,8 +75,11 @@ void http_reply_text(struct http_request *req, int status, const char *content_t
 /* Adds a header to the answer that follows. At most 4; name and value are copied. */
 void http_reply_header(struct http_request *req, const char *name, const char *value);
 
-/* A body of unknown length, written as it comes (Server-Sent Events). on_gone tells the end of
- * the connection; writing after it is an error of the caller. */
+/* A body of unknown length, written as it comes (Server-Sent Events). on_gone tells the end,
+ * also when the client leaves: at once, or at a later write if it speaks HTTP/1.0 or has sent
+ * another request behind. A stream that the client does not read is cut at 1 MiB, and what is
+ * written between the cut and on_gone is dropped. Writing after on_gone is an error of the
+ * caller. */
 void http_stream_begin(struct http_request *req, int status, const char *content_type);
 void http_stream_write(struct http_request *req, struct bytes data); /* copied, bounded 1 MiB */
 void http_stream_end(struct http_request *req);
