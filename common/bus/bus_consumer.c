@@ -55,7 +55,8 @@ static void on_wake(void *arg)
     }
     for (int n = 0; n < ITEMS_PER_TURN && c->next < c->items.count; n++)
         deliver(c, &c->items.list[c->next++]);
-    if (c->next < c->items.count)
+    /* Also after the last of them: the wake of what was pushed meanwhile may be used up. */
+    if (c->items.count > 0)
         loop_wake_send(c->wake);
 }
 
