@@ -280,7 +280,8 @@ void session_settled(struct session *s)
                    session_now(s));
     }
     session_set_state(s, SESSION_SETTLED);
-    bus_consumer_complete(s->worker->consumer, s->record);
+    if (s->worker->consumer) /* else who reads the record next finds it final */
+        bus_consumer_complete(s->worker->consumer, s->record);
     leave(s);
 }
 

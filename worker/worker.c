@@ -10,6 +10,9 @@ enum {
     /* Owed letters after the drain; then whatever is left is released. */
     GRACE_MS = 3000,
     LEAVE_MS = 5000,
+    /* The loop still carries answers when it leaves the group for a drain: past this the
+     * consumer's thread leaves by itself. */
+    DRAIN_LEAVE_MS = 300,
     DELIVERY_TIMEOUT_MS = 30000,
     PRODUCER_MESSAGES = 20000,
     PRODUCER_KBYTES = 65536,
@@ -214,6 +217,7 @@ static enum brg_err start_parts(struct worker *w, struct brg_error *error)
 }
 
 static void on_drain_timer(struct wheel_timer *timer, void *arg);
+static void on_leave_timer(struct wheel_timer *timer, void *arg);
 
 struct worker *worker_new(struct loop *loop, struct config *config, const char *config_path,
                           struct brg_error *error)
@@ -229,6 +233,7 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     finals_init(&w->finals);
     wheel_timer_init(&w->ready_timer, on_ready_timer, w);
     wheel_timer_init(&w->drain_timer, on_drain_timer, w);
+    wheel_timer_init(&w->leave_timer, on_leave_timer, w);
     register_metrics(w);
     if (start_parts(w, error) != BRG_OK) {
         worker_free(w);
@@ -278,6 +283,16 @@ static void on_drain_timer(struct wheel_timer *timer, void *arg)
     loop_timer_set(w->loop, &w->drain_timer, GRACE_MS);
 }
 
+/* Leaving at once, not at the end: the next owner reads on while the answers here run out under
+ * their leases. What ends from now on it finds final when it claims. */
+static void on_leave_timer(struct wheel_timer *timer, void *arg)
+{
+    struct worker *w = arg;
+    (void)timer;
+    bus_consumer_free(w->consumer, DRAIN_LEAVE_MS);
+    w->consumer = NULL;
+}
+
 void worker_drain(struct worker *w)
 {
     if (w->is_draining)
@@ -287,6 +302,7 @@ void worker_drain(struct worker *w)
              w->in_state[SESSION_READY] + w->in_state[SESSION_RUNNING]);
     bus_consumer_stop_reading(w->consumer);
     lanes_set_capacity(&w->lanes, 0);
+    loop_timer_set(w->loop, &w->leave_timer, 0);
     loop_timer_set(w->loop, &w->drain_timer, w->config->worker.drain_ms);
     tell_sessions(w, session_on_drain);
     if (list_is_empty(&w->sessions))
@@ -307,6 +323,7 @@ void worker_free(struct worker *w)
     w->is_closing = true;
     loop_timer_cancel(w->loop, &w->ready_timer);
     loop_timer_cancel(w->loop, &w->drain_timer);
+    loop_timer_cancel(w->loop, &w->leave_timer);
     drop_rest(w);
     if (w->consumer)
         bus_consumer_free(w->consumer, LEAVE_MS);

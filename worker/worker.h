@@ -24,7 +24,7 @@ struct worker {
     struct store *store;
     struct fetch_pool *fetch;
     struct bus_producer *producer;
-    struct bus_consumer *consumer;
+    struct bus_consumer *consumer; /* NULL once it has left the group */
     struct http_admin *admin;
     struct pipeline_context pipelines;
     struct letters letters;
@@ -39,13 +39,13 @@ struct worker {
     char events_topic[BUS_TOPIC_NAME_BYTES];
     char dlq_topic[BUS_TOPIC_NAME_BYTES];
     struct wheel_timer ready_timer; /* then `ready` is said without Kafka */
-    struct wheel_timer drain_timer;
+    struct wheel_timer drain_timer, leave_timer;
     bool is_ready_said;
     bool is_draining;
     bool is_drain_over; /* what runs was released; owed items have a last moment */
     bool is_grace_over; /* that too is over */
     enum brg_exit exit_code;
-    bool is_closing;    /* being freed: outcomes change nothing any more */
+    bool is_closing; /* being freed: outcomes change nothing any more */
 };
 
 /* Takes over `config`. NULL with a reason: BRG_STOP. */
@@ -59,8 +59,8 @@ void worker_say_ready(struct worker *w);
 /* The configuration's Kafka settings as the bus takes them: an array to be freed, its strings
  * borrowed. */
 struct bus_setting *worker_kafka_settings(const struct config *c);
-/* Stops reading, lets running answers end within drain_ms, releases the rest, then stops the
+/* Leaves the group, lets running answers end within drain_ms, releases the rest, then stops the
  * loop. */
 void worker_drain(struct worker *w);
-/* Commits and leaves the group. */
+/* What is left is dropped: its leases end by themselves. */
 void worker_free(struct worker *w);

@@ -344,8 +344,8 @@ void stage_start_worker(struct stage *s)
     buf_init(&kafka, 1024);
     buf_init(&store, 512);
     buf_init(&pipelines, 512);
-    buf_printf(&worker, "{\"admin\":\"127.0.0.1:0\",\"lease_ms\":%d,\"drain_ms\":300}%c",
-               STAGE_LEASE_MS, '\0');
+    buf_printf(&worker, "{\"admin\":\"127.0.0.1:0\",\"lease_ms\":%d,\"drain_ms\":%d}%c",
+               STAGE_LEASE_MS, s->drain_ms, '\0');
     buf_printf(&kafka,
                "{\"bootstrap.servers\":\"%s\",\"topic_prefix\":\"%s\","
                "\"allow_unsafe_durability\":true}%c",
@@ -436,6 +436,7 @@ struct stage *stage_open(struct kafka *k)
 {
     struct stage *s = BRG_NEW(struct stage);
     s->kafka = k;
+    s->drain_ms = 300;
     snprintf(s->prefix, sizeof(s->prefix), "s%016" PRIx64, random_u64());
     s->loop = loop_new();
     s->crypto = crypto_new();

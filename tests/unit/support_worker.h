@@ -30,6 +30,7 @@ struct stage {
     struct kafka *kafka;
     char prefix[32];
     struct worker *worker;
+    int drain_ms;      /* of the next worker */
     struct rig *other; /* its loop turns only inside its calls */
     struct crypto *crypto;
     struct bus_producer *producer;

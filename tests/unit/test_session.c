@@ -423,6 +423,35 @@ static void test_drain_releases_what_runs(void **state)
     assert_int_equal(s->call_count, 3);
 }
 
+/* New questions do not wait for the answers that a draining worker still gives. */
+static void test_a_draining_worker_holds_nobody_up(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question running = one(), next = one();
+    stage_stop_worker(s, true);
+    s->drain_ms = 20000;
+    stage_start_worker(s);
+    stage_ask(s, &running);
+    stage_await_calls(s, 1);
+    struct worker *draining = s->worker;
+    worker_drain(draining);
+    stage_start_worker(s);
+    next.message_id = "msg-2";
+    next.user = "u2";
+    stage_ask(s, &next);
+    stage_await_calls(s, 2);
+    stage_say(s, 1, "b");
+    stage_done(s, 1);
+    stage_await_final(s, &next, REASON_DONE, "b");
+    stage_say(s, 0, "a");
+    stage_done(s, 0);
+    loop_run(s->loop); /* until the drain is over */
+    worker_free(draining);
+    stage_await_final(s, &running, REASON_DONE, "a");
+    stage_await_idle(s); /* the new owner found it final */
+    assert_int_equal(s->call_count, 2);
+}
+
 /* --- the store away --- */
 
 static void test_an_emptied_store_gets_text_and_end_again(void **state)
@@ -541,6 +570,7 @@ int main(void)
         STAGE_TEST(test_a_stream_that_ingress_closed_is_told_once),
         STAGE_TEST(test_a_busy_answer_is_not_run),
         STAGE_TEST(test_drain_releases_what_runs),
+        STAGE_TEST(test_a_draining_worker_holds_nobody_up),
         STAGE_TEST(test_an_emptied_store_gets_text_and_end_again),
         STAGE_TEST(test_an_answer_that_ends_while_the_store_is_away),
         STAGE_TEST(test_no_effect_under_an_unconfirmed_lease),
