@@ -1,0 +1,312 @@
+"""The rules. Each takes a history and yields violations; none knows how the history came about (test_check.py feeds them
+made-up ones). What a rule lets pass because of a fault, it names."""
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+GAP = "\n\n"
+SLACK_S = 2.0           # of an end by the clock: one poll's turn and a slow machine
+STORE_BACK_S = 3.0      # after the store, or the way to it, is back: reconnect, then memory is no longer asked
+LOST_S = 20.0           # after an empty restart: session time-out of a dead worker, claim, own text as long again
+EFFECT_S = 20.0         # how long after its end a fault of Kafka or a worker may still be the reason for something
+START_S = 1.0           # whole seconds of the callback's timestamp
+
+STORE_LOST = "redis-empty"
+STORE_AWAY = "redis-.*"
+KAFKA = "broker-.*|kafka-.*"
+MODEL = "link-llm"
+
+
+@dataclass
+class Violation:
+    rule: str
+    text: str
+    question: object = None
+    at: float = None
+
+
+def judge(history):
+    """Every violation of every rule."""
+    out = [Violation("processes", text) for text in history.accidents]
+    for rule in (transport, contents, ends, never_back, final_stays, lanes, calls, records_durable, commits, drained, dead_letters,
+                 answer_events, response_urls):
+        out += [Violation(rule.__name__, *found) for found in rule(history)]
+    return out
+
+
+# --- what faults explain ---
+
+def lost_store(h, begin, end):
+    """The store came back empty while this mattered."""
+    return any(f.kind == STORE_LOST and f.begin <= end and (f.end is None or f.end + LOST_S >= begin) for f in h.faults)
+
+
+def is_store_away(h, event):
+    """This ingress may have answered from its memory."""
+    for f in h.near(event.sent, event.got, STORE_BACK_S):
+        if f.kind.startswith("redis-") or f.kind == "link-store" and f.target in ("all", f"ingress{event.ingress}"):
+            return True
+        if f.target == f"ingress{event.ingress}":       # woken or started just now: its connection is being made
+            return True
+    return False
+
+
+def stood_still(h, begin, end):
+    return any(at < end and at + late + 0.5 > begin for at, late in h.lags)
+
+
+def is_prefix(text, answer):
+    return answer.startswith(text)
+
+
+def parts(h, content):
+    """(kind, answer text) of what a final bubble shows."""
+    t = h.texts
+    for kind in ("notice", "apology"):
+        if content == t[kind]:
+            return kind, ""
+        if content.endswith(GAP + t[kind]):
+            return kind, content[:-len(GAP + t[kind])]
+    for kind in ("busy", "lost", "placeholder"):
+        if content == t[kind]:
+            return kind, ""
+    return "answer", content
+
+
+# --- one question ---
+
+def transport(h):
+    """200 to every callback, inside five seconds, in the platform's form."""
+    for q in h.questions:
+        for e in q.events:
+            if e.outcome in ("status", "broken"):
+                yield f"{e.kind} got {e.outcome} {e.detail}", q, e.got
+            elif e.outcome in ("timeout", "reset", "refused"):
+                grace = 1.0 if e.outcome == "timeout" else 0.5
+                mine = [f for f in h.near(e.sent - 0.2, e.got, grace) if f.target == f"ingress{e.ingress}"]
+                if not mine and not stood_still(h, e.sent, e.got):
+                    yield f"{e.kind} ended in {e.outcome} after {e.got - e.sent:.2f} s with ingress{e.ingress} untouched {e.detail}", q, e.got
+
+
+def contents(h):
+    """A live bubble shows the placeholder or the answer's beginning; a final one what the rules allow, and why."""
+    for q in h.questions:
+        for e in q.shown:
+            kind, text = parts(h, e.content)
+            if not e.finish:
+                if kind != "placeholder" and not (kind == "answer" and is_prefix(text, q.answer)):
+                    yield f"a live bubble shows {e.content[-60:]!r}", q, e.got
+                continue
+            yield from _final(h, q, e, kind, text)
+
+
+def _final(h, q, e, kind, text):
+    life = (q.asked, e.got)
+    if kind == "answer":
+        if text != q.answer:
+            yield f"final text is not the answer: …{text[-60:]!r}", q, e.got
+    elif kind == "placeholder":
+        yield "ended with the placeholder", q, e.got
+    elif text and not is_prefix(text, q.answer):
+        yield f"the text before the {kind} is not the answer's beginning: …{text[-60:]!r}", q, e.got
+    elif kind == "lost" and not lost_store(h, *life):
+        yield "lost, but the store never was", q, e.got
+    elif kind == "busy":
+        if q.accepted is not None:
+            yield "busy after it was accepted", q, e.got
+        elif not h.near(*life, EFFECT_S, KAFKA + "|freeze-ingress|kill-ingress|term-ingress") and not stood_still(h, *life):
+            yield "busy without a reason", q, e.got
+    elif kind == "notice":
+        early = q.asked - START_S + h.settings["deadline"] - h.settings["margin"]
+        if e.got < early:
+            yield f"notice {early - e.got:.1f} s before its time", q, e.got
+        elif not h.near(*life, EFFECT_S):
+            yield "notice without a reason", q, e.got
+    elif kind == "apology" and not ({"fail", "cut", "junk", "hang", "error"} & set(q.directives)) and not h.near(*life, 1.0, MODEL):
+        yield "apology without a reason", q, e.got
+
+
+def ends(h):
+    """finish:true by the deadline, seen at the first poll answered after it."""
+    for q in h.questions:
+        if not q.shown or q.end and not [e for e in q.shown if not e.finish]:
+            continue
+        heard = q.shown[0]
+        due = heard.got + h.settings["deadline"] + SLACK_S
+        for f in h.faults:      # first seen again by an ingress that knew nothing any more
+            if f.kind == STORE_LOST and f.begin < due and (f.end or f.begin) + LOST_S > q.asked:
+                due = max(due, (f.end or f.begin) + STORE_BACK_S + h.settings["unknown"] + SLACK_S + (LOST_S if h.near(
+                    f.begin, f.end or f.begin, LOST_S, "redis-.*|link-store") else 0))
+        late = [e for e in q.shown if not e.finish and e.sent > due and not stood_still(h, e.sent, e.got)]
+        if late:
+            yield f"still open {late[0].sent - heard.got:.1f} s after it was accepted", q, late[0].got
+        elif not q.end:
+            yield "never ended", q, q.last
+
+
+def never_back(h):
+    """Shown text only grows, while the store lives."""
+    for q in h.questions:
+        before = None       # longest answer text that counts
+        for e in q.shown:
+            kind, text = parts(h, e.content)
+            if lost_store(h, e.sent, e.got) or lost_store(h, q.asked, e.got) and before is None:
+                before = None
+            elif before is not None and not text.startswith(before.text) and not is_store_away(h, e):
+                if not (e.finish and kind in ("busy", "lost")):
+                    yield f"text went back: {len(before.text)} characters at {before.at:.2f}, then {kind} with {len(text)}", q, e.got
+                    break
+            if kind in ("answer", "notice", "apology") and text and not lost_store(h, e.sent, e.got) and (
+                    before is None or len(text) > len(before.text)):
+                before = _Text(text, e.got)
+
+
+@dataclass
+class _Text:
+    text: str
+    at: float
+
+
+def final_stays(h):
+    """What ended stays ended, with the same text, for whoever asks again."""
+    for q in h.questions:
+        if not q.end:
+            continue
+        for e in q.shown[q.shown.index(q.end) + 1:]:
+            if (e.finish, e.content) == (True, q.end.content) or lost_store(h, q.end.sent, e.got) or is_store_away(h, e):
+                continue
+            yield f"a finished bubble became finish={e.finish} {parts(h, e.content)[0]} {e.content[-40:]!r}", q, e.got
+            break
+
+
+def lanes(h):
+    """A user's later question shows no answer before the earlier one has ended."""
+    of_user = defaultdict(list)
+    for q in h.questions:
+        of_user[q.user].append(q)
+    for questions in of_user.values():
+        for i, late in enumerate(questions):
+            first = next((e for e in late.shown if parts(h, e.content)[0] == "answer"), None)
+            if not first:
+                continue
+            for early in questions[:i]:
+                if early.accepted is None or early.accepted > late.asked or lost_store(h, early.asked, first.got):
+                    continue
+                open_after = next((e for e in early.shown if not e.finish and e.sent > first.got and not is_store_away(h, e)), None)
+                if open_after:
+                    yield f"answered while question {early.number} was still open at {open_after.sent:.2f}", late, first.got
+
+
+def _planned_calls(h, q):
+    """(least, most) calls of the pipeline when nothing hits the question."""
+    attempts = h.settings["attempts"]
+    if "fail" in q.directives:
+        n = min(int(q.directives["fail"].split("x")[1]) + 1, attempts)
+        return n, n
+    if {"cut", "junk", "error"} & set(q.directives):
+        return 1, attempts      # once more, if it broke before anything was shown
+    return 1, 1
+
+
+def calls(h):
+    """The pipeline is called once, and once more for each takeover or retry that a fault explains."""
+    made = Counter(c.question for c in h.calls)
+    for q in h.questions:
+        least, most = _planned_calls(h, q)
+        n, over = made[q.text], q.over
+        hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith("-ingress")]
+        allowed = most
+        for f in hits:
+            allowed += h.settings["attempts"] if f.kind == MODEL else most
+        if n > allowed:
+            yield f"{n} calls of the pipeline, {allowed} explained by {len(hits)} faults", q, over
+        is_answered = q.end and parts(h, q.end.content)[0] == "answer"
+        if is_answered and n < least and not hits:
+            yield f"answered with {n} calls of the pipeline", q, over
+
+
+# --- Kafka ---
+
+def records_durable(h):
+    """What the platform heard accepted is in the topic."""
+    there = {r.stream for r in h.records}
+    for q in h.questions:
+        if q.accepted is not None and q.stream not in there:
+            yield "accepted, and not in Kafka", q, q.accepted
+
+
+def commits(h):
+    """A committed offset has nothing unfinished before it, and never goes back."""
+    by_place = {(r.partition, r.offset): r.stream for r in h.records}
+    of_stream = {q.stream: q for q in h.questions}
+    settled, reported, done = set(), set(), defaultdict(int)
+    for s in h.samples:
+        settled |= s.settled
+        for partition, offset in s.committed.items():
+            if offset < done[partition]:
+                yield f"partition {partition}: committed offset went back from {done[partition]} to {offset} at {s.at:.2f}", None, s.at
+            if not s.is_store_known:
+                continue
+            for o in range(done[partition], offset):
+                stream = by_place.get((partition, o))
+                if stream is None or stream in settled or stream in reported or lost_store(h, s.at - LOST_S, s.at):
+                    continue
+                reported.add(stream)
+                yield f"offset {partition}/{o} was committed by {s.at:.2f}, its question was not settled", of_stream.get(stream), s.at
+            done[partition] = max(offset, done[partition])
+
+
+def drained(h):
+    """At the end everything is read and committed."""
+    if h.lag is None:
+        yield "committed offsets could not be read at the end", None
+    elif h.lag:
+        yield f"records not committed at the end: {h.lag}", None
+
+
+def dead_letters(h):
+    """What ended in an apology or by the clock left a dead letter; what was answered left none."""
+    letters = Counter(r.headers.get("bb-stream", r.stream) for r in h.dead_letters)
+    in_kafka = {r.stream for r in h.records}
+    for q in h.questions:
+        if not q.end or q.stream not in in_kafka or lost_store(h, q.asked, q.over):
+            continue
+        kind, n = parts(h, q.end.content)[0], letters[q.stream]
+        if kind in ("apology", "notice") and n == 0:
+            yield f"ended with the {kind} and left no dead letter", q, q.over
+        elif kind in ("answer", "busy") and n > 0:
+            yield f"ended with {kind} and left {n} dead letters", q, q.over
+        elif n > 1 and not h.near(q.asked, q.over, EFFECT_S):
+            yield f"left {n} dead letters", q, q.over
+
+
+def answer_events(h):
+    """Every answer left an event with its text."""
+    left = defaultdict(list)
+    for r in h.answer_events:
+        left[r.stream].append(r)
+    for q in h.questions:
+        if not q.end or parts(h, q.end.content)[0] != "answer" or lost_store(h, q.asked, q.over):
+            continue
+        if not left[q.stream]:
+            yield "answered and left no event", q, q.over
+        elif len(left[q.stream]) > 1 and not h.near(q.asked, q.over, EFFECT_S):
+            yield f"left {len(left[q.stream])} events", q, q.over
+
+
+# --- response_url ---
+
+def response_urls(h):
+    """At most one accepted use of each code, and no second try unless a fault may have hidden the first."""
+    of_code = {q.response_code: q for q in h.questions if q.response_code}
+    used = defaultdict(list)
+    for delivery in h.deliveries:
+        used[delivery[0]].append(delivery)
+    for code, uses in used.items():
+        q = of_code.get(code)
+        if q is None:
+            yield "response_url with an unknown code", None
+            continue
+        if sum(1 for u in uses if u[1]) > 1:
+            yield f"{len(uses)} accepted uses of its response_url", q, uses[-1][2]
+        if len(uses) > 1 and not h.near(uses[0][2], uses[-1][2], EFFECT_S):
+            yield f"{len(uses)} uses of its response_url without a reason", q, uses[-1][2]

@@ -1,0 +1,81 @@
+"""What a run has to say: seed, schedule as it happened, counts, and every violation with the history of its bubble."""
+from collections import Counter
+
+from check import parts
+
+NEAR_S = 12.0
+SHOWN_VIOLATIONS = 25
+
+
+def counts(h, injector):
+    ended = Counter(parts(h, q.end.content)[0] if q.end else ("open" if q.shown else "never heard") for q in h.questions)
+    events = [e for q in h.questions for e in q.events]
+    made = Counter(c.question for c in h.calls)
+    again = sum(made[q.text] - 1 for q in h.questions if made[q.text] > 1 and not {"fail", "cut", "junk"} & set(q.directives))
+    faults = Counter(f.kind for f in h.faults)
+    times = sorted(q.end.got - q.asked for q in h.questions if q.end)
+    return [
+        f"questions {len(h.questions)}: accepted {sum(1 for q in h.questions if q.accepted is not None)}; ended with "
+        + ", ".join(f"{k} {n}" for k, n in sorted(ended.items())),
+        f"seconds to the end: median {times[len(times) // 2]:.1f}, longest {times[-1]:.1f}" if times else "no question ended",
+        f"requests {len(events)}: " + ", ".join(f"{k} {n}" for k, n in sorted(Counter(e.outcome for e in events).items())),
+        f"deliveries repeated {sum(max(0, sum(1 for e in q.events if e.kind == 'send') - 1) for q in h.questions)}; "
+        f"pipeline calls {len(h.calls)}, of these after takeovers and retries {again}; records {len(h.records)}, "
+        f"dead letters {len(h.dead_letters)}, answer events {len(h.answer_events)}, response_url {len(h.deliveries)}",
+        f"faults {len(h.faults)} ({', '.join(f'{k} {n}' for k, n in sorted(faults.items()))}), skipped {injector.skipped}; "
+        f"process kills {injector.kills}",
+    ]
+
+
+def _event_line(h, e):
+    if not e.is_shown:
+        return f"{e.sent:8.2f} +{e.got - e.sent:.2f} {e.kind} ingress{e.ingress} {e.outcome} {e.detail}"
+    kind, text = parts(h, e.content)
+    return f"{e.sent:8.2f} +{e.got - e.sent:.2f} {e.kind} ingress{e.ingress} finish={str(e.finish).lower()} {kind} {len(text)} …{e.content[-24:]!r}"
+
+
+def bubble(h, q):
+    """Every request about a question; polls that showed the same again are counted together."""
+    lines, same, last = [], 0, None
+    for e in q.events:
+        now = (e.outcome, e.finish, e.content, e.kind)
+        if now == last and e.is_shown:
+            same += 1
+            continue
+        if same:
+            lines.append(f"         … {same} times the same")
+        lines.append(_event_line(h, e))
+        same, last = 0, now
+    if same:
+        lines.append(f"         … {same} times the same")
+    return lines
+
+
+def write(h, violations, injector, world, out):
+    out(f"seed {h.seed}")
+    out("schedule as it happened:")
+    for f in h.faults:
+        out(f"  {f}")
+    for at, late in h.lags:
+        out(f"  {at:8.2f}  this harness stood still for {late:.1f} s")
+    for line in counts(h, injector):
+        out(line)
+    rules = Counter(v.rule for v in violations)
+    out("violations: " + (", ".join(f"{r} {n}" for r, n in sorted(rules.items())) or "none"))
+    for v in violations[:SHOWN_VIOLATIONS]:
+        out(f"\n!! {v.rule}: {v.text}")
+        q = v.question
+        if q is not None:
+            out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer)} characters, {q.directives or 'no directives'}")
+            for line in bubble(h, q):
+                out("     " + line)
+            for c in h.calls:
+                if c.question == q.text:
+                    out(f"     {c.at:8.2f}       pipeline called: status {c.status}{'' if c.is_complete else ', not read to its end'}")
+            for line in world.lines_about(q.stream):
+                out("     log " + line[:220])
+        around = h.near((q.asked if q is not None else v.at or 0) - 1, v.at if v.at is not None else 1e9, NEAR_S)
+        for f in around:
+            out(f"     near {f}")
+    if len(violations) > SHOWN_VIOLATIONS:
+        out(f"… and {len(violations) - SHOWN_VIOLATIONS} more")
