@@ -145,6 +145,12 @@ rd_kafka_conf_t *bus_conf_new(const struct bus_options *options, const struct bu
     return NULL;
 }
 
+bool bus_is_connection_error(rd_kafka_resp_err_t err)
+{
+    return err == RD_KAFKA_RESP_ERR__TRANSPORT || err == RD_KAFKA_RESP_ERR__TIMED_OUT ||
+           err == RD_KAFKA_RESP_ERR__RESOLVE;
+}
+
 int64_t bus_conf_number(const rd_kafka_conf_t *conf, const char *name)
 {
     char text[32] = "";

@@ -16,6 +16,9 @@ rd_kafka_conf_t *bus_conf_new(const struct bus_options *options, const struct bu
 /* librdkafka's log callback, into our log; called from its threads. */
 void bus_log(const rd_kafka_t *rk, int level, const char *facility, const char *text);
 
+/* One connection's trouble: the library logs it itself. */
+bool bus_is_connection_error(rd_kafka_resp_err_t err);
+
 /* Effective numeric value of a property. */
 int64_t bus_conf_number(const rd_kafka_conf_t *conf, const char *name);
 

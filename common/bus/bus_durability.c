@@ -110,13 +110,13 @@ static bool are_settings_fine(rd_kafka_t *rk, const char *const *topics, int tim
 {
     char errstr[ERRSTR_BYTES];
     size_t count = 0;
-    while (topics[count])
-        count++;
+    rd_kafka_ConfigResource_t *resources[BUS_KEEPER_TOPICS_MAX];
+    for (; topics[count]; count++) {
+        BRG_CHECK(count < BUS_KEEPER_TOPICS_MAX);
+        resources[count] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[count]);
+    }
     if (count == 0)
         return true;
-    rd_kafka_ConfigResource_t **resources = brg_calloc(count, sizeof *resources);
-    for (size_t i = 0; i < count; i++)
-        resources[i] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topics[i]);
     rd_kafka_AdminOptions_t *options =
         rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, errstr, sizeof errstr);
@@ -129,7 +129,6 @@ static bool are_settings_fine(rd_kafka_t *rk, const char *const *topics, int tim
     rd_kafka_queue_destroy(queue);
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_ConfigResource_destroy_array(resources, count);
-    free(resources);
     return is_fine;
 }
 

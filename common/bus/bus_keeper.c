@@ -9,16 +9,16 @@ enum {
     RETRY_FIRST_MS = 50,
     RETRY_MAX_MS = 1000,
     AGAIN_MS = 30000,
-    TOPICS_MAX = 16,
     ID_FIRST_MS = 50,    /* from the first good look to the first refusal of an id, if any */
     ID_REFUSED_MS = 750, /* librdkafka asks again after 500 */
 };
 
 struct bus_keeper {
     rd_kafka_t *rk;
-    char *topics[TOPICS_MAX]; /* ends with NULL */
+    char *topics[BUS_KEEPER_TOPICS_MAX + 1]; /* ends with NULL */
     bool allow_unsafe_durability;
-    rd_kafka_topic_t *handles[TOPICS_MAX]; /* makes the topics "locally known" to rk */
+    rd_kafka_topic_t
+        *handles[BUS_KEEPER_TOPICS_MAX]; /* makes the topics "locally known" to rk */
     pthread_t thread;
     int64_t fine_since_ms;         /* thread only; 0: no good look yet */
     _Atomic int64_t id_refused_ms; /* by librdkafka's threads */
@@ -35,7 +35,8 @@ struct bus_keeper {
 static void publish(struct bus_keeper *k, const struct bus_keeper_report *report)
 {
     pthread_mutex_lock(&k->lock);
-    bool is_new = report->verdict != k->report.verdict || strcmp(report->why, k->report.why);
+    bool is_new =
+        report->verdict != k->report.verdict || strcmp(report->why, k->report.why) != 0;
     k->report = *report;
     if (is_new && k->wake)
         loop_wake_send(k->wake);
@@ -59,14 +60,14 @@ static void keeper_free(struct bus_keeper *k)
 {
     pthread_cond_destroy(&k->changed);
     pthread_mutex_destroy(&k->lock);
-    for (size_t i = 0; i < TOPICS_MAX; i++)
+    for (size_t i = 0; i < BUS_KEEPER_TOPICS_MAX; i++)
         free(k->topics[i]);
     free(k);
 }
 
 static void destroy_instance(struct bus_keeper *k)
 {
-    for (size_t i = 0; i < TOPICS_MAX && k->handles[i]; i++)
+    for (size_t i = 0; i < BUS_KEEPER_TOPICS_MAX && k->handles[i]; i++)
         rd_kafka_topic_destroy(k->handles[i]);
     rd_kafka_destroy(k->rk);
     pthread_mutex_lock(&k->lock);
@@ -147,7 +148,7 @@ struct bus_keeper *bus_keeper_start(rd_kafka_conf_t *conf,
     k->wake = options->wake;
     snprintf(k->report.why, sizeof k->report.why, "Kafka has not answered yet");
     for (size_t i = 0; options->topics[i]; i++) {
-        BRG_CHECK(i + 1 < TOPICS_MAX);
+        BRG_CHECK(i < BUS_KEEPER_TOPICS_MAX);
         k->topics[i] = brg_strdup(options->topics[i]);
         k->handles[i] = rd_kafka_topic_new(k->rk, k->topics[i], NULL);
     }

@@ -14,6 +14,8 @@
 
 struct bus_keeper;
 
+enum { BUS_KEEPER_TOPICS_MAX = 15 };
+
 enum bus_keeper_verdict {
     BUS_KEEPER_UNKNOWN, /* no answer, or one that will change by itself (no leader yet) */
     BUS_KEEPER_REFUSED, /* a topic is missing or not durable enough */

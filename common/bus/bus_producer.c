@@ -44,7 +44,8 @@ static struct metric *const all_metrics[] = {
 };
 
 struct delivery {
-    struct list node; /* in p->flying, or in p->unused */
+    struct list node;             /* in p->flying */
+    struct delivery *next_unused; /* in p->unused */
     bus_delivery_cb *cb;
     void *arg;
     int64_t since_ms;
@@ -68,7 +69,7 @@ struct bus_producer {
     struct loop_wake *wake;
     struct wheel_timer recreate_timer;
     struct list flying;
-    struct list unused;
+    struct delivery *unused;
     unsigned count; /* of flying */
     bool is_fatal;
     bool is_full;
@@ -98,9 +99,11 @@ static void update_ready(struct bus_producer *p)
 
 static struct delivery *delivery_take(struct bus_producer *p, bus_delivery_cb *cb, void *arg)
 {
-    struct list *node = list_pop_front(&p->unused);
-    struct delivery *d =
-        node ? LIST_ENTRY(node, struct delivery, node) : BRG_NEW(struct delivery);
+    struct delivery *d = p->unused;
+    if (d)
+        p->unused = d->next_unused;
+    else
+        d = BRG_NEW(struct delivery);
     d->cb = cb;
     d->arg = arg;
     d->since_ms = loop_now_ms(p->loop);
@@ -113,7 +116,8 @@ static struct delivery *delivery_take(struct bus_producer *p, bus_delivery_cb *c
 static void delivery_put(struct bus_producer *p, struct delivery *d)
 {
     list_remove(&d->node);
-    list_push_back(&p->unused, &d->node);
+    d->next_unused = p->unused;
+    p->unused = d;
     p->count--;
 }
 
@@ -162,7 +166,7 @@ static void on_error(struct bus_producer *p, rd_kafka_event_t *event)
     if (rd_kafka_event_error_is_fatal(event) || err == RD_KAFKA_RESP_ERR__FATAL) {
         log_error("bus", "producer_fatal", "code=%s text=\"%s\"", rd_kafka_err2name(err), text);
         p->is_fatal = true;
-    } else {
+    } else if (!bus_is_connection_error(err)) {
         log_warn("bus", "producer_error", "code=%s text=\"%s\"", rd_kafka_err2name(err), text);
     }
 }
@@ -361,8 +365,11 @@ static void free_producer(struct bus_producer *p)
     for (size_t i = 0; p->topics[i]; i++)
         free(p->topics[i]);
     free(p->topics);
-    while (!list_is_empty(&p->unused))
-        free(LIST_ENTRY(list_pop_front(&p->unused), struct delivery, node));
+    while (p->unused) {
+        struct delivery *d = p->unused;
+        p->unused = d->next_unused;
+        free(d);
+    }
     free(p);
 }
 
@@ -383,7 +390,6 @@ struct bus_producer *bus_producer_new(struct loop *loop,
     p->limit = (unsigned)bus_conf_number(conf, "queue.buffering.max.messages");
     snprintf(p->report.why, sizeof p->report.why, "Kafka has not answered yet");
     list_init(&p->flying);
-    list_init(&p->unused);
     p->event_fd = bus_eventfd_new();
     p->event_watch = loop_fd_new(loop, p->event_fd, on_readable, p);
     loop_fd_watch(p->event_watch, LOOP_READ);

@@ -155,7 +155,7 @@ static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
     (void)rk;
     if (err == RD_KAFKA_RESP_ERR__FATAL)
         fail_for_good(opaque);
-    else
+    else if (!bus_is_connection_error((rd_kafka_resp_err_t)err))
         log_warn("bus", "consumer_error", "code=%s text=\"%s\"",
                  rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
 }

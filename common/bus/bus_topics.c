@@ -138,8 +138,9 @@ static enum brg_err create_all(rd_kafka_t *rk, const struct topic_names *names,
     return err;
 }
 
-/* A topic is answered for before all its partitions have leaders. */
-static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names,
+/* A topic is answered for before all its partitions have leaders, and just after its creation
+ * not every broker knows it. */
+static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names, bool are_new,
                                  bool allow_unsafe, int64_t patience_ms,
                                  struct brg_error *error)
 {
@@ -151,7 +152,9 @@ static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names
     struct bus_keeper_report look;
     for (;;) {
         bus_durability_look(rk, names->list, allow_unsafe, LOOK_MS, &look);
-        if (look.verdict == BUS_KEEPER_FINE || clock_mono_ms() >= end)
+        bool is_final =
+            look.verdict == BUS_KEEPER_FINE || (look.verdict == BUS_KEEPER_REFUSED && !are_new);
+        if (is_final || clock_mono_ms() >= end)
             break;
         nanosleep(&pause, NULL);
     }
@@ -175,7 +178,7 @@ enum brg_err bus_topics_create(const struct bus_options *options, const char *pr
         return BRG_STOP;
     enum brg_err err = create_all(rk, &names, plan, report, error);
     if (err == BRG_OK)
-        err = await_topics(rk, &names, true, LEADERS_MS, error);
+        err = await_topics(rk, &names, true, true, LEADERS_MS, error);
     rd_kafka_destroy(rk);
     return err;
 }
@@ -188,7 +191,8 @@ enum brg_err bus_topics_check(const struct bus_options *options, const char *pre
     rd_kafka_t *rk = client_new(options, error);
     if (!rk)
         return BRG_STOP;
-    enum brg_err err = await_topics(rk, &names, allow_unsafe_durability, CHECK_MS, error);
+    enum brg_err err =
+        await_topics(rk, &names, false, allow_unsafe_durability, CHECK_MS, error);
     rd_kafka_destroy(rk);
     return err;
 }
