@@ -150,7 +150,7 @@ struct wait {
 
 static bool is_met(const struct wait *w)
 {
-    return w->flag ? *w->flag : *w->count >= w->want;
+    return (w->flag && *w->flag) || (w->count && *w->count >= w->want);
 }
 
 static bool on_turn(void *arg)

@@ -157,7 +157,7 @@ static void test_backlog(void **state)
 {
     (void)state;
     NEEDS_KAFKA();
-    enum { ROUNDS = 3, COUNT = 4000, PARTITIONS = 4 };
+    enum { ROUNDS = 3, COUNT = 4000, ALL = ROUNDS * COUNT, PARTITIONS = 4 };
     const char *topic = "backlog.requests";
     struct loop *loop = loop_new();
     kafka_topics(&kafka, "backlog", PARTITIONS, 1);
@@ -166,7 +166,7 @@ static void test_backlog(void **state)
     struct inbox *in = BRG_NEW(struct inbox);
     in->work_us = 20;
     inbox_open(in, loop, &kafka.options, topic, 1024);
-    assert_true(run_until_count(loop, &in->count, ROUNDS * COUNT, BUS_PATIENCE_MS));
+    assert_true(run_until_count(loop, &in->count, ALL, BUS_PATIENCE_MS));
     inbox_close(in);
     loop_free(loop);
 }
