@@ -99,13 +99,15 @@ static void ask(struct chat *chat, struct bytes question)
 
 static bool is_question(struct bytes text)
 {
-    if (text.len > WECOM_QUESTION_MAX_BYTES)
+    if (text.len == 0)
+        fprintf(stderr, "botbridge-sim: a question has at least one character\n");
+    else if (text.len > WECOM_QUESTION_MAX_BYTES)
         fprintf(stderr, "botbridge-sim: a question has at most %d bytes\n",
                 WECOM_QUESTION_MAX_BYTES);
     else if (!utf8_is_valid(text))
         fprintf(stderr, "botbridge-sim: a question has to be UTF-8\n");
     else
-        return text.len > 0;
+        return true;
     return false;
 }
 
@@ -124,9 +126,11 @@ static void converse(struct chat *chat)
         if (len > 0 && line[len - 1] == '\n')
             len--;
         struct bytes question = bytes_of(line, (size_t)len);
+        if (len == 0)
+            continue;
         if (is_question(question))
             ask(chat, question);
-        else if (len > 0)
+        else
             chat->exit_code = EXIT_WRONG;
     }
     if (is_terminal)
@@ -168,10 +172,8 @@ static int run(struct chat *chat, const char *question)
         check_url(chat);
     else if (!question)
         converse(chat);
-    else if (is_question(bytes_of_str(question)))
-        ask(chat, bytes_of_str(question));
     else
-        chat->exit_code = BRG_EXIT_USAGE;
+        ask(chat, bytes_of_str(question));
     wecom_link_free(chat->link);
     loop_free(chat->loop);
     buf_free(&chat->placeholder);
@@ -244,5 +246,7 @@ int wecom_chat_main(int argc, char **argv)
         wecom_args_complain(&chat.args, "--verify-url takes no QUESTION");
         return BRG_EXIT_USAGE;
     }
+    if (optind < argc && !is_question(bytes_of_str(argv[optind])))
+        return BRG_EXIT_USAGE;
     return run(&chat, argv[optind]);
 }

@@ -14,7 +14,8 @@ struct wecom_stream {
     struct wheel_timer timer;
     char *user, *chat_id, *response_url;
     int64_t poll_ms;
-    int64_t due_us;      /* of the message or refresh on its way */
+    int64_t due_us; /* of the message or refresh on its way */
+    int64_t limit_ms;
     int64_t deadline_ms; /* the platform polls no longer */
     bool is_message_only;
     char stream_id[WECOM_STREAM_ID_MAX];
@@ -147,11 +148,15 @@ static void on_refresh_due(struct wheel_timer *timer, void *arg)
 {
     (void)timer;
     struct wecom_stream *s = arg;
-    if (loop_now_ms(s->loop) < s->deadline_ms)
+    char reason[REASON_BYTES];
+    if (loop_now_ms(s->loop) < s->deadline_ms) {
         refresh(s);
-    else
-        end_stream(s, WECOM_END_BROKEN_RULE,
-                   "no finish:true within the time that WeCom polls: the bubble stays open");
+        return;
+    }
+    (void)snprintf(reason, sizeof(reason),
+                   "no finish:true within %lld s of the message: the bubble stays open",
+                   (long long)(s->limit_ms / 1000));
+    end_stream(s, WECOM_END_BROKEN_RULE, reason);
 }
 
 static void send_message(struct wecom_stream *s, struct bytes question)
@@ -180,6 +185,7 @@ struct wecom_stream *wecom_stream_start(struct loop *loop, struct wecom_link *li
     s->response_url = ask->response_url ? brg_strdup(ask->response_url) : NULL;
     s->poll_ms = ask->poll_ms;
     s->due_us = ask->due_us;
+    s->limit_ms = ask->limit_ms;
     s->deadline_ms = loop_now_ms(loop) + ask->limit_ms;
     s->is_message_only = ask->is_message_only;
     s->callbacks = *callbacks;
