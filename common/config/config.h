@@ -25,7 +25,9 @@ struct config_bot {
     /* texts shown to users */
     char *welcome; /* "" none */
     char *placeholder, *busy_text, *lost_text, *notice_text, *apology_text;
+    char *more_text, *cut_text;
     int64_t stream_deadline_ms, handover_margin_ms;
+    int64_t late_limit_ms; /* 50 min from the callback: generation for response_url */
 };
 
 enum pipeline_type { PIPELINE_ECHO, PIPELINE_OPENAI };
@@ -64,7 +66,14 @@ struct config {
         int64_t window_records, window_bytes, total_bytes;
         int64_t flush_ms, flush_large_ms, flush_large_bytes; /* 250, 1000, 8192 */
         int64_t max_sessions;
+        int64_t shown_wait_ms; /* 20000 */
     } worker;
+    struct {
+        char **hosts; /* suffixes, NULL-terminated; NULL: none may be called */
+        bool allow_http, allow_private;
+        int64_t connect_timeout_ms, timeout_ms;
+        int64_t useful_ms; /* 55 min from the callback */
+    } response_url;
     struct {
         char *topic_prefix;
         bool allow_unsafe_durability;
@@ -102,8 +111,8 @@ void config_restart_keys(const struct config *before, const struct config *after
                          struct buf *out);
 
 void config_set_log_level(const struct config *c);
-/* Reads the file again (SIGHUP). True: `*current` is the new configuration, the reference to the
- * old one is given up, and the log names keys that wait for a restart. False: the file has
+/* Reads the file again (SIGHUP). True: `*current` is the new configuration, the reference to
+ * the old one is given up, and the log names keys that wait for a restart. False: the file has
  * mistakes, each in the log as `reload_refused`, and nothing has changed. */
 bool config_reload(struct config **current, const char *path);
 

@@ -31,7 +31,7 @@ static bool is_port(struct bytes text)
     return text.len <= 5 && bytes_to_u64(text, &port) && port <= PORT_MAX;
 }
 
-static bool is_host(const char *host)
+bool config_is_host(const char *host)
 {
     struct in6_addr address;
     if (host[strspn(host, "0123456789.")] == 0)
@@ -55,7 +55,7 @@ static bool is_listen(const char *text)
     memcpy(host, text, len);
     host[len] = 0;
     if (host[0] != '[')
-        return is_host(host);
+        return config_is_host(host);
     struct in6_addr address;
     if (host[len - 1] != ']')
         return false;

@@ -66,6 +66,16 @@ void config_text_free(char *text)
     free(text);
 }
 
+void config_list_add(char ***list, char *item)
+{
+    size_t count = 0;
+    while (*list && (*list)[count])
+        count++;
+    *list = brg_realloc(*list, (count + 2) * sizeof **list);
+    (*list)[count] = item;
+    (*list)[count + 1] = NULL;
+}
+
 void config_list_free(char **list)
 {
     for (char **item = list; item && *item; item++)
@@ -82,6 +92,8 @@ static void init_field(const struct config_key *k, void *base)
         *(int64_t *)field = k->number;
     else if (k->type == KEY_BOOL)
         *(bool *)field = k->number != 0;
+    else if (k->type == KEY_STRINGS && k->text)
+        config_list_add(field, brg_strdup(k->text));
 }
 
 void config_fields_init(const struct config_group *g, void *base)
@@ -114,6 +126,14 @@ void config_fields_free(const struct config_group *g, void *base)
         free_field(k, base);
 }
 
+static bool is_equal_list(char *const *a, char *const *b)
+{
+    for (; a && b && *a && *b; a++, b++)
+        if (strcmp(*a, *b) != 0)
+            return false;
+    return (!a || !*a) && (!b || !*b);
+}
+
 static bool is_equal(const struct config_key *k, const void *a, const void *b)
 {
     const void *left = config_field_const(a, k->offset),
@@ -124,7 +144,9 @@ static bool is_equal(const struct config_key *k, const void *a, const void *b)
         return *(const bool *)left == *(const bool *)right;
     if (k->type == KEY_INT || k->type == KEY_MS)
         return *(const int64_t *)left == *(const int64_t *)right;
-    BRG_CHECK(k->type == KEY_SETTING); /* sections hold scalars */
+    if (k->type == KEY_STRINGS)
+        return is_equal_list(*(char *const *const *)left, *(char *const *const *)right);
+    BRG_CHECK(k->type == KEY_SETTING); /* sections hold scalars and lists */
     return true;
 }
 

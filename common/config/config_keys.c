@@ -88,6 +88,28 @@ static const struct config_key worker_keys[] = {
            "See `flush_large_ms`."),
     NUMBER("max_sessions", KEY_INT, SECTION(worker.max_sessions), 10000, 1, 1000000,
            "Answers running at once."),
+    NUMBER("shown_wait_ms", KEY_MS, SECTION(worker.shown_wait_ms), 20000, 0, 340000,
+           "An end that no poll has rendered by then is sent to the message's `response_url`."),
+};
+
+static const struct config_key response_url_keys[] = {
+    {.name = "hosts",
+     .type = KEY_STRINGS,
+     .flags = KEY_HOST,
+     .offset = SECTION(response_url.hosts),
+     .text = "qyapi.weixin.qq.com",
+     .help = "Hosts that may be called, with all hosts below them; an empty list calls none."},
+    NUMBER("allow_http", KEY_BOOL, SECTION(response_url.allow_http), 0, 0, 1,
+           "Accept `http://` as well (tests)."),
+    NUMBER("allow_private", KEY_BOOL, SECTION(response_url.allow_private), 0, 0, 1,
+           "Connect to addresses that are not public as well (tests)."),
+    NUMBER("connect_timeout_ms", KEY_MS, SECTION(response_url.connect_timeout_ms), 5000, 50,
+           60000, "Longest wait for a connection."),
+    NUMBER("timeout_ms", KEY_MS, SECTION(response_url.timeout_ms), 15000, 50, 120000,
+           "Longest wait for the answer; past it the address counts as used."),
+    NUMBER("useful_ms", KEY_MS, SECTION(response_url.useful_ms), 55 * MINUTE_MS, 1000, HOUR_MS,
+           "How long after the callback it is still called; the platform's own limit is an "
+           "hour."),
 };
 
 static const struct config_key kafka_keys[] = {
@@ -167,6 +189,14 @@ static const struct config_key wecom_keys[] = {
            "limit is 360000."),
     NUMBER("handover_margin_ms", KEY_MS, BOT(handover_margin_ms), 20000, 0, 359000,
            "How much earlier the worker ends it; less than `stream_deadline_ms`."),
+    NUMBER("late_limit_ms", KEY_MS, BOT(late_limit_ms), 50 * MINUTE_MS, 0, 55 * MINUTE_MS,
+           "How long after the callback an answer that outlives its bubble may go on, to be "
+           "sent to the message's `response_url`; the pipeline's own `total_timeout_ms` holds "
+           "as well."),
+    TEXT("more_text", KEY_TEXT, BOT(more_text), "（内容较长，余下部分请见下一条消息）",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble whose answer goes on in a second message."),
+    TEXT("cut_text", KEY_TEXT, BOT(cut_text), "（内容过长，余下部分未能显示）",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer that is longer than can be shown."),
 };
 
 static const struct config_choice pipeline_types[] = {{"openai", PIPELINE_OPENAI},
@@ -236,6 +266,11 @@ const struct config_group config_groups[] = {
      .section = "store",
      .help = "Where the texts are that polls read.",
      KEYS(store_keys)},
+    {.kind = GROUP_SECTION,
+     .section = "response_url",
+     .help = "What is sent to the address that came with a message: ends that its bubble could "
+             "not show. At most one message per question.",
+     KEYS(response_url_keys)},
     {.kind = GROUP_SECTION, .section = "log", .help = "Lines on stderr.", KEYS(log_keys)},
     {.kind = GROUP_BOT,
      .section = "bots",
@@ -266,4 +301,4 @@ const struct config_group config_groups[] = {
 };
 const size_t config_group_count = sizeof config_groups / sizeof config_groups[0];
 
-const char *const config_later_sections[] = {"media", "response_url", NULL};
+const char *const config_later_sections[] = {"media", NULL};

@@ -32,6 +32,7 @@ enum key_flag {
     KEY_NOT_EMPTY = 2,
     KEY_SHOWN =
         4, /* to users: at most CONFIG_SHOWN_MAX_BYTES, so that it fits beside an answer */
+    KEY_HOST = 8, /* each string is a host's name or address */
 };
 #define CONFIG_SHOWN_MAX_BYTES 2048
 
@@ -46,7 +47,7 @@ struct config_key {
     unsigned flags;
     size_t offset; /* in struct config, config_bot or config_pipeline */
     size_t count_offset;
-    const char *text; /* default of the text types; NULL: none */
+    const char *text; /* default of the text types, the one item of a list's; NULL: none */
     int64_t number;   /* default of the others */
     int64_t min, max; /* of numbers */
     const struct config_choice *choices;
@@ -102,8 +103,9 @@ bool config_is_scalar(enum key_type type); /* can be given by an environment var
 /* Defaults into `base`, and everything in it wiped and freed. */
 void config_fields_init(const struct config_group *g, void *base);
 void config_fields_free(const struct config_group *g, void *base);
-void config_list_free(char **list); /* NULL allowed */
-void config_text_free(char *text);  /* NULL allowed; wiped */
+void config_list_free(char **list);             /* NULL allowed */
+void config_text_free(char *text);              /* NULL allowed; wiped */
+void config_list_add(char ***list, char *item); /* takes `item` */
 /* Passwords among librdkafka's properties. */
 bool config_setting_is_secret(const char *name);
 
@@ -163,6 +165,7 @@ void config_accept_text(struct reader *r, const struct config_key *k, void *base
 bool config_check_text(struct reader *r, const struct config_key *k, const char *path,
                        const char *text);
 bool config_check_name(struct reader *r, const char *path, struct bytes name);
+bool config_is_host(const char *text); /* a name or IPv4 address, without a port */
 /* A librdkafka property; takes `value`. `is_shown`: it stands in the file as it is, so that the
  * report may quote it. */
 void config_add_setting(struct reader *r, const char *path, const char *name, char *value,

@@ -58,6 +58,11 @@ static void write_value(struct json_writer *w, const struct config_key *k)
         break;
     case KEY_STRINGS:
         write_container(w, "array", "items");
+        if (k->text) {
+            json_open(w, "default", '[');
+            text(w, NULL, k->text);
+            json_close(w, ']');
+        }
         break;
     case KEY_HEADERS:
         write_container(w, "object", "additionalProperties");

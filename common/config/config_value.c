@@ -88,14 +88,16 @@ static void set_rotation(struct reader *r, const struct config_key *k, void *bas
     *count = given;
 }
 
-static void list_add(char ***list, char *item)
+static void add_string(struct reader *r, const struct config_key *k, char ***list,
+                       const char *path, char *text)
 {
-    size_t count = 0;
-    while (*list && (*list)[count])
-        count++;
-    *list = brg_realloc(*list, (count + 2) * sizeof **list);
-    (*list)[count] = item;
-    (*list)[count + 1] = NULL;
+    bool is_wrong_host = (k->flags & KEY_HOST) && !config_is_host(text);
+    if (*text && !is_wrong_host) {
+        config_list_add(list, text);
+        return;
+    }
+    config_mistake(r, path, *text ? "name or IPv4 address of a host expected" : "empty");
+    free(text);
 }
 
 static void set_strings(struct reader *r, const struct config_key *k, void *base,
@@ -105,16 +107,15 @@ static void set_strings(struct reader *r, const struct config_key *k, void *base
         config_mistake(r, path, "list of strings expected, %s given", config_type_name(j));
         return;
     }
+    char ***list = config_field(base, k->offset);
+    config_list_free(*list); /* the default */
+    *list = NULL;
     for (size_t i = 0; i < json_length(j); i++) {
         char item[CONFIG_PATH_BYTES];
         config_path_index(item, path, i);
         char *text = config_string(r, item, json_item(j, i));
-        if (text && *text)
-            list_add(config_field(base, k->offset), text);
-        else if (text)
-            config_mistake(r, item, "empty");
-        if (text && !*text)
-            free(text);
+        if (text)
+            add_string(r, k, list, item, text);
     }
 }
 
@@ -161,7 +162,7 @@ static void add_header(struct bytes name, const struct json *value, void *arg)
         buf_append(&line, name);
         buf_append_str(&line, ": ");
         buf_append_str(&line, text);
-        list_add(m->list, bytes_dup(buf_bytes(&line)));
+        config_list_add(m->list, bytes_dup(buf_bytes(&line)));
         crypto_wipe(line.ptr, line.len);
         buf_free(&line);
     } else if (text) {

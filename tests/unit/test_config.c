@@ -93,6 +93,10 @@ static void check_default(const struct config_key *k, const void *base)
     else if (k->type == KEY_INT || k->type == KEY_MS) {
         assert_true(*(const int64_t *)field == k->number);
         assert_true(k->number >= k->min && k->number <= k->max);
+    } else if (k->type == KEY_STRINGS && k->text) {
+        char *const *list = *(char *const *const *)field;
+        assert_string_equal(list[0], k->text);
+        assert_null(list[1]);
     } else if (k->type != KEY_SETTING)
         assert_null(*(void *const *)field);
 }
@@ -133,7 +137,12 @@ static const struct mistake section_mistakes[] = {
     MISTAKE(more, "\"stroe\":{}", "stroe: unknown key, did you mean \"store\"?"),
     MISTAKE(more, "\"xyz\":{}", "xyz: unknown key"),
     MISTAKE(more, "\"media\":{\"allow_http\":true}", "media: is not supported by this version"),
-    MISTAKE(more, "\"response_url\":{}", "response_url: is not supported by this version"),
+    MISTAKE(more, "\"response_url\":{\"hosts\":[\"a.example\",\"\"]}",
+            "response_url.hosts[1]: empty"),
+    MISTAKE(more, "\"response_url\":{\"hosts\":[\"https://a.example\"]}",
+            "response_url.hosts[0]: name or IPv4 address of a host expected"),
+    MISTAKE(more, "\"response_url\":{\"hosts\":\"a.example\"}",
+            "response_url.hosts: list of strings expected, string given"),
     MISTAKE(ingress, "[]", "ingress: object expected, list given"),
     MISTAKE(ingress, "null", "ingress: null given, leave the key out for its default"),
     MISTAKE(ingress, "{\"listne\":\"x\"}",

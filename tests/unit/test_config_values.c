@@ -463,14 +463,16 @@ static void reload_keeps_the_old(void **state)
     struct config *other = config_load_good(
         &(struct parts){.worker = "{\"lease_ms\":9000}",
                         .log = "{\"level\":\"warn\"}",
+                        .more = "\"response_url\":{\"hosts\":[]}",
                         .kafka = "{\"bootstrap.servers\":\"other\",\"linger.ms\":3}"});
     buf_init(&keys, CONFIG_TEXT_MAX_BYTES);
     config_restart_keys(old, same, &keys);
     assert_int_equal(keys.len, 0);
     config_restart_keys(old, other, &keys);
     buf_append_char(&keys, 0);
-    assert_string_equal(keys.ptr,
-                        "worker.lease_ms, log.level, kafka.bootstrap.servers, kafka.linger.ms");
+    assert_string_equal(
+        keys.ptr, "worker.lease_ms, response_url.hosts, log.level, kafka.bootstrap.servers, "
+                  "kafka.linger.ms");
     config_unref(old);
     config_unref(same);
     assert_string_equal(held->bots[0].name, "helpdesk");
