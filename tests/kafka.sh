@@ -162,7 +162,7 @@ start()
     command -v java >/dev/null || die 75 "java is needed to run Apache Kafka"
     fetch
     mkdir -p "$dir"
-    dir=$(cd "$dir" && pwd)
+    dir=$(cd "$dir" && pwd -P)
     write_log4j "$dir/log4j.properties"
     local i
     for ((i = 0; i < start_tries; i++)); do
@@ -214,12 +214,12 @@ start)
     ;;
 restart)
     [ $# = 3 ] && [ -d "$2" ] || usage
-    dir=$(cd "$2" && pwd)
+    dir=$(cd "$2" && pwd -P)
     restart "$3"
     ;;
 stop)
     [ $# = 2 ] && [ -d "$2" ] || usage
-    dir=$(cd "$2" && pwd)
+    dir=$(cd "$2" && pwd -P)
     stop
     ;;
 *)
