@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/list.h"
+#include "fetch/fetch_address.h"
 #include "fetch/fetch_head.h"
 #include "fetch/fetch_origin.h"
 #include "log/log.h"
@@ -43,6 +44,7 @@ struct fetch {
     bool is_too_large;
     bool is_unusable;      /* the request cannot be sent as it is */
     bool is_fresh;         /* as the caller asked */
+    bool is_private;       /* an address was refused (public_only) */
     struct origin *origin; /* NULL when not counted */
     char error[CURL_ERROR_SIZE];
 };
@@ -82,6 +84,7 @@ static struct metric transfers[] = {
     [FETCH_TIMEOUT] = TRANSFERS("timeout"),
     [FETCH_TOO_LARGE] = TRANSFERS("too_large"),
     [FETCH_BAD_REQUEST] = TRANSFERS("bad_request"),
+    [FETCH_NOT_PUBLIC] = TRANSFERS("not_public"),
 };
 static struct metric running =
     METRIC(METRIC_GAUGE, "botbridge_fetch_running", NULL, "Requests under way");
@@ -238,6 +241,8 @@ static enum fetch_result result_of(const struct fetch *f, CURLcode code)
 {
     if (f->is_too_large)
         return FETCH_TOO_LARGE;
+    if (f->is_private && code == CURLE_COULDNT_CONNECT)
+        return FETCH_NOT_PUBLIC;
     switch (code) {
     case CURLE_OK: /* also when the connection ended inside the head */
         return f->head.is_complete ? FETCH_OK : FETCH_CUT;
@@ -452,14 +457,35 @@ static void set_method(struct fetch *f, const struct fetch_request *request)
         (void)curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
+/* The address is looked at where the socket is made for it: between a look-up of ours and
+ * libcurl's own the name's owner could change it. */
+static curl_socket_t on_socket_opened(void *arg, curlsocktype purpose,
+                                      struct curl_sockaddr *address)
+{
+    struct fetch *f = arg;
+    if (purpose != CURLSOCKTYPE_IPCXN || !address_is_public(&address->addr)) {
+        f->is_private = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void set_public_only(struct fetch *f)
+{
+    (void)curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket_opened);
+    (void)curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f);
+}
+
 static void set_limits(struct fetch *f, const struct fetch_request *request)
 {
     long connect_ms = request->connect_timeout_ms > 0 ? (long)request->connect_timeout_ms
                                                       : DEFAULT_CONNECT_MS;
     (void)curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     (void)curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
-    (void)curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, request->fresh_connection ? 1L : 0L);
-    f->is_fresh = request->fresh_connection;
+    f->is_fresh = request->fresh_connection || request->public_only;
+    (void)curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, f->is_fresh ? 1L : 0L);
+    if (request->public_only)
+        set_public_only(f);
     f->max_body_bytes = request->max_body_bytes;
     f->total_timeout_ms = request->total_timeout_ms;
 }

@@ -19,6 +19,7 @@ enum fetch_result {
     FETCH_TIMEOUT,     /* total_timeout_ms */
     FETCH_TOO_LARGE,   /* more than max_body_bytes */
     FETCH_BAD_REQUEST, /* the URL or a header cannot be used */
+    FETCH_NOT_PUBLIC,  /* public_only, and the host has no public address that answers */
 };
 
 struct fetch_head {
@@ -42,6 +43,9 @@ struct fetch_request {
     int64_t total_timeout_ms; /* 0: none */
     size_t max_body_bytes;    /* 0: none */
     bool fresh_connection;    /* a new connection that is closed afterwards */
+    /* No connection to an address outside the public Internet, whatever the name stands for at
+     * that moment. Implies fresh_connection: a kept one may have been made without asking. */
+    bool public_only;
 };
 
 struct fetch_options {

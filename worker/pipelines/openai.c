@@ -353,6 +353,9 @@ static void on_done(enum fetch_result result, const char *detail, void *arg)
     case FETCH_BAD_REQUEST:
         settle_end(run, PIPELINE_FAILED, "url or header cannot be used");
         break;
+    case FETCH_NOT_PUBLIC:
+        settle_end(run, PIPELINE_FAILED, "address not public");
+        break;
     }
     finish(run);
 }
