@@ -141,6 +141,7 @@ void session_new(struct worker *w, struct bus_message *record)
     s->dead_reason = "";
     s->prompt_tokens = s->completion_tokens = -1;
     list_push_back(&w->sessions, &s->node);
+    list_init(&s->put_place);
     lane_place_init(&s->lane);
     upstream_place_init(&s->upstream);
     session_init_timers(s);
@@ -250,6 +251,7 @@ void session_stop_run(struct session *s)
         s->run = NULL;
     }
     upstreams_leave(&s->worker->upstreams, &s->upstream);
+    list_remove(&s->put_place);
     loop_timer_cancel(loop, &s->wait);
     loop_timer_cancel(loop, &s->tick);
     loop_timer_cancel(loop, &s->limit);

@@ -46,7 +46,8 @@ enum { OWE_DEAD_LETTER = 1, OWE_EVENT = 2 };
 
 struct session {
     struct worker *worker;
-    struct list node; /* in worker.sessions */
+    struct list node;      /* in worker.sessions */
+    struct list put_place; /* in worker.put_queue while a put waits for its turn */
     struct lane_place lane;
     struct upstream_place upstream;
     struct bus_message *record; /* NULL once terminal */

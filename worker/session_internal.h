@@ -20,6 +20,9 @@ enum {
     UNKNOWN_BOT_MS = 60000,
     RETRY_BASE_MS = 500,
     RETRY_CAP_MS = 10000,
+    /* Puts under way at once, over all sessions: enough to keep a store busy, answered within
+     * milliseconds by one that keeps up. */
+    PUTS_IN_FLIGHT_MAX = 512,
 };
 
 /* session.c */
@@ -47,10 +50,15 @@ void session_claim(struct session *s);
 /* A newer epoch owns the stream: forget ours and ask again. */
 void session_fenced(struct session *s);
 
+/* session_flush.c */
+void session_on_tick(struct wheel_timer *timer, void *arg);
+void session_tick_soon(struct session *s, int64_t delay_ms);
+int64_t session_flush_interval_ms(const struct session *s);
+int64_t session_renew_interval_ms(const struct session *s);
+
 /* session_run.c */
 void session_prepare(struct session *s); /* after a grant: limits, then READY */
 void session_try_start(struct session *s);
-void session_tick_soon(struct session *s, int64_t delay_ms);
 void session_init_timers(struct session *s);
 
 /* session_end.c */

@@ -228,6 +228,7 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     w->config_path = brg_strdup(config_path);
     w->process_id = random_u64();
     list_init(&w->sessions);
+    list_init(&w->put_queue);
     lanes_init(&w->lanes, (size_t)config->worker.max_sessions, on_lane_turn, w);
     upstreams_init(&w->upstreams, on_upstream_turn, w);
     finals_init(&w->finals);

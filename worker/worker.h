@@ -31,7 +31,9 @@ struct worker {
     struct lanes lanes;
     struct upstreams upstreams;
     struct finals finals;
-    struct list sessions; /* in the order of arrival */
+    struct list sessions;  /* in the order of arrival */
+    struct list put_queue; /* sessions whose put is due but not sent */
+    size_t puts_in_flight;
     size_t in_state[SESSION_STATE_COUNT];
     uint64_t process_id; /* random: makes owners unique */
     uint64_t claims;     /* and this their attempts */

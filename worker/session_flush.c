@@ -1,0 +1,158 @@
+#include "base/clock.h"
+#include "base/random.h"
+#include "session_internal.h"
+
+static bool is_live(const struct session *s)
+{
+    return s->state == SESSION_READY || s->state == SESSION_RUNNING;
+}
+
+/* What the store should hold now; NULL while that is what it holds, or while an earlier owner
+ * showed more than we have: shown text does not get shorter before it is final. */
+static struct bytes text_to_put(const struct session *s)
+{
+    struct bytes visible = answer_visible(&s->answer);
+    if (visible.len == 0 || visible.len < s->shown.len) {
+        bool is_lost = s->must_put && s->shown.len > 0;
+        return is_lost ? buf_bytes(&s->shown) : bytes_of(NULL, 0);
+    }
+    bool is_new = s->must_put || visible.len != s->put_bytes || !s->has_shown;
+    return is_new ? visible : bytes_of(NULL, 0);
+}
+
+int64_t session_flush_interval_ms(const struct session *s)
+{
+    const struct config *c = s->worker->config;
+    bool is_large = s->answer.text.len >= (size_t)c->worker.flush_large_bytes;
+    return is_large ? c->worker.flush_large_ms : c->worker.flush_ms;
+}
+
+int64_t session_renew_interval_ms(const struct session *s)
+{
+    return s->worker->config->worker.lease_ms / LEASE_RENEW_PARTS;
+}
+
+void session_tick_soon(struct session *s, int64_t delay_ms)
+{
+    loop_timer_set(s->worker->loop, &s->tick, delay_ms);
+}
+
+static void on_put(const struct store_reply *reply, void *arg);
+
+static void put(struct session *s, struct bytes text)
+{
+    struct worker *w = s->worker;
+    struct store_stream stream = session_stream(s);
+    list_remove(&s->put_place);
+    w->puts_in_flight++;
+    s->is_put_pending = true;
+    s->is_sent_ours = text.ptr && text.ptr == s->answer.text.ptr;
+    s->has_shown = s->has_shown || s->is_sent_ours;
+    s->sent_bytes = text.len;
+    s->call_sent_ms = clock_mono_ms();
+    if (text.ptr)
+        s->flushed_ms = s->call_sent_ms;
+    metric_add(&session_metrics.puts, 1);
+    s->pending++;
+    store_put(w->store, &stream, s->epoch, text, w->config->worker.lease_ms, on_put, s);
+}
+
+/* A put is due. Few are under way at once over all sessions: a store that is slower than what
+ * is asked of it gets each text later and more of it at a time, and no call grows old in a
+ * queue. */
+static void put_in_turn(struct session *s, struct bytes text)
+{
+    struct worker *w = s->worker;
+    if (w->puts_in_flight < PUTS_IN_FLIGHT_MAX)
+        put(s, text);
+    else if (list_is_empty(&s->put_place))
+        list_push_back(&w->put_queue, &s->put_place);
+}
+
+/* Writes what is due, else sets the timer to when the next is due: text by the flush interval,
+ * the lease by a third of it. */
+static void tick(struct session *s)
+{
+    if (s->is_put_pending)
+        return; /* its reply comes here again */
+    if (!store_is_up(s->worker->store)) {
+        s->is_put_stalled = true;
+        return; /* session_on_store_up */
+    }
+    int64_t now_ms = session_now(s);
+    int64_t renew_ms = s->lease_ms + session_renew_interval_ms(s);
+    int64_t flush_ms = s->flushed_ms + session_flush_interval_ms(s);
+    struct bytes text = text_to_put(s);
+    if (text.ptr && (now_ms >= flush_ms || s->must_put)) {
+        put_in_turn(s, text);
+    } else if (now_ms >= renew_ms || s->must_put) {
+        put_in_turn(s, bytes_of(NULL, 0));
+    } else {
+        int64_t due_ms = text.ptr && flush_ms < renew_ms ? flush_ms : renew_ms;
+        loop_timer_set_at(s->worker->loop, &s->tick, due_ms);
+    }
+}
+
+void session_on_tick(struct wheel_timer *timer, void *arg)
+{
+    (void)timer;
+    struct session *s = arg;
+    if (is_live(s))
+        tick(s);
+}
+
+static void on_put_ok(struct session *s)
+{
+    s->lease_ms = s->call_sent_ms;
+    s->failures = 0;
+    s->is_put_stalled = false;
+    s->must_put = false;
+    if (s->is_sent_ours) {
+        s->put_bytes = s->sent_bytes;
+        buf_free(&s->shown); /* ours is as long: see text_to_put */
+    }
+    session_tick_soon(s, 0);
+    if (s->state == SESSION_READY)
+        session_try_start(s);
+}
+
+static void take_put_reply(struct session *s, const struct store_reply *reply)
+{
+    s->is_put_pending = false;
+    if (!is_live(s))
+        return; /* what comes after the put says it again */
+    if (reply->outcome != STORE_DONE) {
+        metric_add(&session_metrics.store_failures, 1);
+        s->put_bytes = 0;
+        s->is_put_stalled = true;
+        session_tick_soon(s, WAIT_BASE_MS +
+                                 random_backoff_ms(WAIT_BASE_MS, WAIT_CAP_MS, s->failures));
+        if (s->failures < 16)
+            s->failures++;
+        return;
+    }
+    switch (reply->verdict) {
+    case VERDICT_OK:
+        on_put_ok(s);
+        break;
+    case VERDICT_CLOSED:
+        s->lease_ms = s->call_sent_ms;
+        session_closed(s, reply->reason);
+        break;
+    default: /* FENCED; FINAL is a later owner's end */
+        session_fenced(s);
+        break;
+    }
+}
+
+/* The text is looked up when its turn comes, not when it was queued. */
+static void on_put(const struct store_reply *reply, void *arg)
+{
+    struct session *s = arg;
+    struct worker *w = s->worker;
+    w->puts_in_flight--;
+    if (session_arrived(s))
+        take_put_reply(s, reply);
+    while (w->puts_in_flight < PUTS_IN_FLIGHT_MAX && !list_is_empty(&w->put_queue))
+        tick(LIST_ENTRY(list_pop_front(&w->put_queue), struct session, put_place));
+}
