@@ -69,6 +69,7 @@ struct session {
     bool has_shown;         /* a text of this attempt was put */
     bool is_letter_pending; /* one letter, or its settling, at a time */
     bool is_overflowing;    /* the answer is larger than is collected */
+    bool is_silence_seen;   /* by the limit's timer, which looks once more */
     unsigned pending;       /* callbacks to come: the memory stays until they came */
 
     /* the stream in the store; times are store time */

@@ -20,6 +20,7 @@ enum {
     UNKNOWN_BOT_MS = 60000,
     RETRY_BASE_MS = 500,
     RETRY_CAP_MS = 10000,
+    SECOND_LOOK_MS = 100,
     /* Puts under way at once, over all sessions: enough to keep a store busy, answered within
      * milliseconds by one that keeps up. */
     PUTS_IN_FLIGHT_MAX = 512,

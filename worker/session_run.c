@@ -84,11 +84,14 @@ static void set_limit(struct session *s)
     int64_t silence_ms = s->last_text_ms == 0 ? s->run_started_ms + p->first_text_timeout_ms
                                               : s->last_text_ms + p->gap_timeout_ms;
     int64_t total_ms = s->run_started_ms + p->total_timeout_ms;
+    s->is_silence_seen = false;
     loop_timer_set_at(s->worker->loop, &s->limit,
                       silence_ms < total_ms ? silence_ms : total_ms);
 }
 
-/* Looks again at each fire instead of moving the timer with each text. */
+/* Looks again at each fire instead of moving the timer with each text. Timers come before what
+ * lies in the sockets: after a stall of this process the text may be there, so silence counts
+ * when it is seen twice. */
 static void on_limit(struct wheel_timer *timer, void *arg)
 {
     (void)timer;
@@ -103,6 +106,11 @@ static void on_limit(struct wheel_timer *timer, void *arg)
     bool is_over = now_ms - s->run_started_ms >= p->total_timeout_ms;
     if (!is_silent && !is_over && !s->is_overflowing) {
         set_limit(s);
+        return;
+    }
+    if (is_silent && !is_over && !s->is_silence_seen) {
+        s->is_silence_seen = true;
+        loop_timer_set(s->worker->loop, &s->limit, SECOND_LOOK_MS);
         return;
     }
     pipeline_ops_of(p->type)->cancel(s->run);
