@@ -27,7 +27,7 @@ class Violation:
 def judge(history):
     """Every violation of every rule."""
     out = [Violation("processes", text) for text in history.accidents]
-    for rule in (transport, contents, ends, never_back, final_stays, lanes, calls, records_durable, commits, drained, dead_letters,
+    for rule in (transport, contents, ends, never_back, store_grows, final_stays, lanes, calls, records_durable, commits, drained, dead_letters,
                  answer_events, response_urls):
         out += [Violation(rule.__name__, *found) for found in rule(history)]
     return out
@@ -92,11 +92,10 @@ def contents(h):
     for q in h.questions:
         for e in q.shown:
             kind, text = parts(h, e.content)
-            if not e.finish:
-                if kind != "placeholder" and not (kind == "answer" and is_prefix(text, q.answer)):
-                    yield f"a live bubble shows {e.content[-60:]!r}", q, e.got
-                continue
-            yield from _final(h, q, e, kind, text)
+            if not e.finish and kind != "placeholder" and not (kind == "answer" and is_prefix(text, q.answer)):
+                yield f"a live bubble shows {e.content[-60:]!r}", q, e.got
+            if e is q.end:      # what comes after it is judged by final_stays
+                yield from _final(h, q, e, kind, text)
 
 
 def _final(h, q, e, kind, text):
@@ -164,6 +163,27 @@ def never_back(h):
 class _Text:
     text: str
     at: float
+
+
+def store_grows(h):
+    """The same for what the store held between the polls, and one epoch after the other."""
+    for q in h.questions:
+        looks = h.looks.get(q.stream, [])
+        for before, now in zip(looks, looks[1:]):
+            if lost_store(h, before.at, now.at):
+                continue
+            text, grown = before.text, now.text
+            if before.state != "final" and now.state == "final":
+                grown = parts(h, grown)[1] or text if parts(h, grown)[0] != "answer" else grown
+            if not grown.startswith(text):
+                yield f"the store's text went from {len(before.text)} characters to {len(now.text)}, epoch {before.epoch} to {now.epoch}", q, now.at
+                break
+            if now.epoch < before.epoch:
+                yield f"epoch went from {before.epoch} to {now.epoch}", q, now.at
+                break
+            if before.state == "final" and now.state != "final":
+                yield f"state went from final to {now.state or 'missing'}", q, now.at
+                break
 
 
 def final_stays(h):

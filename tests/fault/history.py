@@ -98,6 +98,15 @@ class Sample:
 
 
 @dataclass
+class Look:
+    """What the store held of a stream, noted when it was different from the look before."""
+    at: float
+    state: str              # "" when there is no record
+    epoch: int
+    text: str
+
+
+@dataclass
 class Record:
     partition: int
     offset: int
@@ -123,6 +132,7 @@ class History:
     questions: list = field(default_factory=list)
     faults: list = field(default_factory=list)
     samples: list = field(default_factory=list)
+    looks: dict = field(default_factory=dict)           # stream → [Look]
     records: list = field(default_factory=list)         # of requests
     dead_letters: list = field(default_factory=list)
     answer_events: list = field(default_factory=list)

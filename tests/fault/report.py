@@ -13,6 +13,7 @@ def counts(h, injector):
     made = Counter(c.question for c in h.calls)
     again = sum(made[q.text] - 1 for q in h.questions if made[q.text] > 1 and not {"fail", "cut", "junk"} & set(q.directives))
     faults = Counter(f.kind for f in h.faults)
+    epochs = sum(max(0, len({k.epoch for k in looks if k.epoch}) - 1) for looks in h.looks.values())
     times = sorted(q.end.got - q.asked for q in h.questions if q.end)
     return [
         f"questions {len(h.questions)}: accepted {sum(1 for q in h.questions if q.accepted is not None)}; ended with "
@@ -23,7 +24,7 @@ def counts(h, injector):
         f"pipeline calls {len(h.calls)}, of these after takeovers and retries {again}; records {len(h.records)}, "
         f"dead letters {len(h.dead_letters)}, answer events {len(h.answer_events)}, response_url {len(h.deliveries)}",
         f"faults {len(h.faults)} ({', '.join(f'{k} {n}' for k, n in sorted(faults.items()))}), skipped {injector.skipped}; "
-        f"process kills {injector.kills}",
+        f"process kills {injector.kills}; takeovers seen in the store {epochs}",
     ]
 
 
@@ -69,6 +70,11 @@ def write(h, violations, injector, world, out):
             out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer)} characters, {q.directives or 'no directives'}")
             for line in bubble(h, q):
                 out("     " + line)
+            last = None
+            for k in h.looks.get(q.stream, []):
+                if (k.state, k.epoch) != last or v.rule == "store_grows" and abs(k.at - v.at) < 1:
+                    out(f"     {k.at:8.2f}       store has {k.state or 'nothing'}, epoch {k.epoch}, text of {len(k.text)}")
+                last = (k.state, k.epoch)
             for c in h.calls:
                 if c.question == q.text:
                     out(f"     {c.at:8.2f}       pipeline called: status {c.status}{'' if c.is_complete else ', not read to its end'}")

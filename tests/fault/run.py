@@ -1,6 +1,7 @@
 """One run: start everything, let users ask while faults come, heal, drain, judge."""
 import argparse
 import asyncio
+import pickle
 import secrets
 import shutil
 import signal
@@ -118,6 +119,8 @@ async def one_run(a, out):
                 for line in wrong:
                     tell(line)
         history.accidents += wrong
+        with open(directory / "history.pickle", "wb") as kept:
+            pickle.dump(history, kept)      # for judging again with other rules
         violations = check.judge(history)
         report.write(history, violations, injector, world, tell)
         again = " ".join(["tests/fault/run.sh", *sys.argv[1:]] if sys.argv[0].endswith("run.py") else ["tests/fault/run.sh"])

@@ -4,6 +4,7 @@ A plan is a list of steps (at, kind, target, seconds, option). What is still dow
 alone; such a step is skipped and said so. At the end everything is healed."""
 import asyncio
 import random
+import re
 import signal
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ KILLS = {"kill-worker": 6, "kill-ingress": 3, "redis-empty": 1}
 ALL = {"kill-worker": 6, "freeze-worker": 4, "term-worker": 3, "kill-ingress": 3, "freeze-ingress": 2, "term-ingress": 2,
        "redis-empty": 1, "redis-restart": 2, "redis-freeze": 2, "link-store": 4, "link-llm": 3,
        "broker-kill": 1, "broker-freeze": 1, "kafka-freeze": 1}
+READY_LIMIT_S = 90
 BROKER_APART_S = 25     # a cluster needs its replicas in step again before it can lose the next one
 
 
@@ -43,6 +45,8 @@ def plan(seed, seconds, kinds, ingresses, workers, nodes, pace):
             target = rng.choice(names[kind.split("-")[1]])
             if kind == "kill-ingress" or kind == "kill-worker":
                 length = rng.choice((0.2, 1.0, 3.0)) * rng.uniform(0.5, 1.5)
+            if kind == "freeze-worker":     # beyond session time-out and lease: somebody else takes over meanwhile
+                length = rng.choice((length, rng.uniform(8, 14)))
             option = "twice" if kind.startswith("term") and rng.random() < 0.2 else ""
         elif kind.startswith("redis"):
             if at < store_free:
@@ -67,7 +71,7 @@ def plan(seed, seconds, kinds, ingresses, workers, nodes, pace):
 class Injector:
     def __init__(self, world, history, clock):
         self.world, self.history, self.clock = world, history, clock
-        self.busy = set()       # targets with a fault on them
+        self.busy = {}          # target → the fault on it
         self.tasks = set()
         self.skipped = 0
         self.kills = 0
@@ -82,8 +86,10 @@ class Injector:
                 self.skipped += 1
                 continue
             action = getattr(self, "_" + step.kind.replace("-", "_"), None) or getattr(self, "_" + kind)
-            self.busy.add(target)
-            task = asyncio.ensure_future(self._carry_out(action, step, target))
+            fault = Fault(step.kind, step.target, self.clock(), None, step.option)
+            self.busy[target] = fault
+            self.history.faults.append(fault)
+            task = asyncio.ensure_future(self._carry_out(action, step, target, fault))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
 
@@ -92,20 +98,28 @@ class Injector:
         while self.tasks:
             await asyncio.wait(list(self.tasks))
 
-    async def _carry_out(self, action, step, target):
-        fault = Fault(step.kind, step.target, self.clock(), None, step.option)
-        self.history.faults.append(fault)
+    async def _carry_out(self, action, step, target, fault):
         try:
             await action(step, fault)
         except Exception as e:      # noqa: BLE001 - the run goes on and the report tells
             self.history.accidents.append(f"{step.kind} {step.target} could not be carried out: {e!r}")
         finally:
             fault.end = self.clock()
-            self.busy.discard(target)
+            self._leave(target, fault)
 
-    async def _start(self, process):
+    def _leave(self, target, fault):
+        if self.busy.get(target) is fault:
+            del self.busy[target]
+
+    async def _start(self, process, fault):
+        """A process that only just starts may be hit again: its fault lasts until one of them is ready."""
         process.start(wait=False)
-        await asyncio.to_thread(process.wait_ready, 60)
+        self._leave(process.name, fault)
+        end = self.clock() + READY_LIMIT_S
+        while not re.search(process.ready, process.output()):
+            if self.clock() > end:
+                raise TimeoutError(f"{process.name} was not ready within {READY_LIMIT_S} s")
+            await asyncio.sleep(0.1)
 
     async def _kill(self, step, fault):
         p = self.world.by_name[step.target]
@@ -113,7 +127,7 @@ class Injector:
         await asyncio.to_thread(p.kill)
         fault.note = f"down {step.seconds:.1f} s"
         await asyncio.sleep(step.seconds)
-        await self._start(p)
+        await self._start(p, fault)
 
     async def _freeze(self, step, fault):
         p = self.world.by_name[step.target]
@@ -125,13 +139,14 @@ class Injector:
     async def _term(self, step, fault):
         p = self.world.by_name[step.target]
         begin = self.clock()
+        # Before it says ready, its handlers may not be there yet.
+        expected = {0} if re.search(p.ready, p.output()) else {0, -signal.SIGTERM}
         p.signal(signal.SIGTERM)
-        expected = {0}
         if step.option == "twice":
             await asyncio.sleep(0.3)
             if p.alive:
                 p.signal(signal.SIGTERM)
-            expected = {0, 75}
+            expected.add(75)
         popen, p.popen = p.popen, None      # ended on purpose: nobody else shall look at it
         code = await asyncio.to_thread(popen.wait, 60)
         took = self.clock() - begin
@@ -142,7 +157,7 @@ class Injector:
         if took > limit:
             self.history.accidents.append(f"{step.target} took {took:.1f} s to end after SIGTERM at {begin:.1f}")
         await asyncio.sleep(min(step.seconds, 3))
-        await self._start(p)
+        await self._start(p, fault)
 
     async def _redis_empty(self, step, fault):
         await self._restart_redis(step, True)

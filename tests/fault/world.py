@@ -69,35 +69,43 @@ class Store(Redis):
     def empty(self):
         shutil.rmtree(self.files, ignore_errors=True)
 
-    async def hashes(self, streams, timeout=1.5):
-        """stream → (state, owed); None where there is no record. Raises OSError when the store does not answer."""
+    async def connect(self):
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def records(self, streams, link):
+        """stream → [state, owed, epoch, text], each None where there is none. Raises OSError when the store does not answer."""
+        reader, writer = link
+
         async def ask():
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            try:
-                for s in streams:
-                    key = f"bb:{{{s}}}:m"
-                    writer.write(b"*4\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (b"HMGET", key.encode(), b"state", b"owed")))
-                out = {}
-                for s in streams:
-                    out[s] = await self._pair(reader)
-                return out
-            finally:
-                writer.close()
+            for s in streams:
+                writer.write(b"MULTI\r\n" + self._command("HMGET", f"bb:{{{s}}}:m", "state", "owed", "epoch")
+                             + self._command("GET", f"bb:{{{s}}}:t") + b"EXEC\r\n")
+            out = {}
+            for s in streams:
+                for _ in range(3):      # OK, QUEUED, QUEUED
+                    await self._value(reader)
+                fields, text = await self._value(reader)
+                out[s] = [*fields, text]
+            return out
         try:
-            return await asyncio.wait_for(ask(), timeout)
+            return await asyncio.wait_for(ask(), 1.5)
         except (asyncio.TimeoutError, asyncio.IncompleteReadError, ValueError) as e:
             raise OSError(f"the store does not answer: {e!r}") from e
 
     @staticmethod
-    async def _pair(reader):
-        head = await reader.readuntil(b"\r\n")
-        if not head.startswith(b"*2"):
-            raise ValueError(head)
-        values = []
-        for _ in range(2):
-            size = int((await reader.readuntil(b"\r\n"))[1:])
-            values.append(None if size < 0 else (await reader.readexactly(size + 2))[:-2].decode())
-        return None if values[0] is None else (values[0], values[1] or "")
+    def _command(*args):
+        return b"*%d\r\n" % len(args) + b"".join(b"$%d\r\n%s\r\n" % (len(a), a) for a in (x.encode() for x in args))
+
+    async def _value(self, reader):
+        line = await reader.readuntil(b"\r\n")
+        size = line[1:-2]
+        if line[:1] == b"*":
+            return [await self._value(reader) for _ in range(int(size))]
+        if line[:1] == b"$":
+            return None if size == b"-1" else (await reader.readexactly(int(size) + 2))[:-2].decode()
+        if line[:1] == b"-":
+            raise ValueError(line)
+        return size.decode()
 
 
 class World(Stack):
