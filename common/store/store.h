@@ -146,15 +146,17 @@ void store_shown(struct store *s, struct bytes id, store_cb *cb, void *arg);
 void store_claim(struct store *s, const struct store_stream *stream, struct bytes owner,
                  int64_t lease_ms, store_cb *cb, void *arg);
 /* Replaces the whole text and renews the lease; `text.ptr == NULL` only renews. OK, FENCED,
- * CLOSED (the lease is renewed, for what follows outside), FINAL. */
+ * CLOSED (the lease is renewed, for what follows outside), FINAL (renewed if `epoch` ended it
+ * or took over what it owes: reply.epoch is the record's; nothing owed needs no lease). */
 void store_put(struct store *s, const struct store_stream *stream, uint64_t epoch,
                struct bytes text, int64_t lease_ms, store_cb *cb, void *arg);
 /* Intent or result of an outside effect; must be OK before the effect. OK, FENCED. */
 void store_note(struct store *s, const struct store_stream *stream, uint64_t epoch,
                 struct bytes field, struct bytes value, store_cb *cb, void *arg);
 /* Final text, extras and what is still owed, atomically; with nothing owed the lease is given
- * up. A repeat with the same epoch is OK and changes nothing. OK, FENCED, CLOSED (the lease is
- * renewed), FINAL (an older epoch finished it, after a failover lost the newer claim). */
+ * up. A repeat with the same epoch is OK and only renews the lease. OK, FENCED, CLOSED (the
+ * lease is renewed), FINAL (an older epoch finished it, after a failover lost the newer claim).
+ */
 void store_finish(struct store *s, const struct store_stream *stream, uint64_t epoch,
                   enum stream_reason reason, struct bytes text, struct bytes extras,
                   struct bytes owed, int64_t lease_ms, store_cb *cb, void *arg);

@@ -375,6 +375,31 @@ static void what_is_owed_goes_to_the_next_owner(void **state)
     assert_int_equal(r.owed.len, 0);
 }
 
+static void what_is_owed_is_done_under_a_lease(void **state)
+{
+    (void)state;
+    uint64_t epoch = claim("a");
+    rig_finish(rig, &stream, epoch, REASON_DEADLINE, "end", "", "late,event", LEASE_MS);
+    let_lease_end();
+    struct store_reply r = rig_put(rig, &stream, epoch, NULL, LEASE_MS);
+    expect(r, VERDICT_FINAL, STREAM_FINAL);
+    assert_true(r.epoch == epoch);
+    assert_true(bytes_eq_str(r.owed, "late,event"));
+    expect(rig_claim(rig, &stream, "b", LEASE_MS), VERDICT_HELD, STREAM_FINAL);
+    let_lease_end();
+    expect(rig_finish(rig, &stream, epoch, REASON_DEADLINE, "end", "", "", LEASE_MS),
+           VERDICT_OK, STREAM_FINAL);
+    expect(rig_claim(rig, &stream, "b", LEASE_MS), VERDICT_HELD, STREAM_FINAL);
+
+    /* A claim that a failover lost: what its owner thinks to hold is not the older one's end.
+     */
+    let_lease_end();
+    r = rig_put(rig, &stream, epoch + 1, NULL, LEASE_MS);
+    expect(r, VERDICT_FINAL, STREAM_FINAL);
+    assert_true(r.epoch == epoch);
+    expect(rig_claim(rig, &stream, "b", LEASE_MS), VERDICT_FINAL, STREAM_FINAL);
+}
+
 static void shown_is_noted_once_and_settled(void **state)
 {
     (void)state;
@@ -504,6 +529,7 @@ int main(void)
         TEST(a_claim_lost_by_a_failover_is_made_good_by_its_write),
         TEST(finish_ends_it_once),
         TEST(what_is_owed_goes_to_the_next_owner),
+        TEST(what_is_owed_is_done_under_a_lease),
         TEST(shown_is_noted_once_and_settled),
         TEST(close_ends_what_no_worker_has),
         TEST(close_leaves_a_worker_what_was_durable),

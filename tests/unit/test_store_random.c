@@ -179,6 +179,7 @@ static void do_put(struct worker *w)
     } else if (m.state == STREAM_FINAL && !m.by_ingress) {
         verdict = VERDICT_FINAL;
         m = before;
+        m.is_leased = m.is_leased || (m.epoch == w->epoch && m.owed != 0);
     } else {
         m.is_leased = true;
         if (m.state == STREAM_FINAL)
@@ -205,6 +206,7 @@ static void do_finish(struct worker *w)
     } else if (m.state == STREAM_FINAL) {
         verdict = prior == w->epoch ? VERDICT_OK : VERDICT_FINAL;
         m = before;
+        m.is_leased = m.is_leased || (prior == w->epoch && m.owed != 0);
     } else {
         m.state = STREAM_FINAL;
         m.reason = REASON_DONE;

@@ -10,6 +10,10 @@ if r.state == 'final' and r.by == 'ingress' then
     return brief('closed', r)
 end
 if r.state == 'final' then
+    if prior == epoch and r.owed ~= '' then
+        lease(r, ms)
+        save()
+    end
     return brief(prior == epoch and 'ok' or 'final', r)
 end
 set(r, 'state', 'final')

@@ -4,6 +4,12 @@ if prior > epoch then
     return brief('fenced', r)
 end
 if r.state == 'final' and r.by == 'worker' then
+    -- Whoever ended it keeps the lease for what it owes; the answer names the epoch that did.
+    if prior == epoch and r.owed ~= '' then
+        lease(r, ms)
+        save()
+    end
+    r.epoch = prior
     return brief('final', r)
 end
 lease(r, ms)
