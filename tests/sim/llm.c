@@ -241,7 +241,7 @@ static void start_answer(struct llm *l, struct http_request *req, struct bytes q
     struct answer *a = BRG_NEW(struct answer);
     *a = (struct answer){.llm = l, .request = req, .call = call, .script = *script};
     buf_init(&a->text, LLM_ANSWER_MAX_BYTES);
-    buf_init(&a->out, 4 * LLM_ANSWER_MAX_BYTES);
+    buf_init(&a->out, (size_t)4 * LLM_ANSWER_MAX_BYTES);
     llm_answer(l->crypto, question, script, &a->text, &a->ends, &a->count);
     wheel_timer_init(&a->timer, on_begin, a);
     http_set_context(req, a);

@@ -247,8 +247,9 @@ static void begin(struct load *load)
 
 static void give_up_open(struct load *load)
 {
-    while (!list_is_empty(&load->open)) {
-        struct talk *talk = LIST_ENTRY(load->open.next, struct talk, node);
+    for (struct list *node = load->open.next, *next = node->next; node != &load->open;
+         node = next, next = node->next) {
+        struct talk *talk = LIST_ENTRY(node, struct talk, node);
         wecom_stream_cancel(talk->stream);
         free_talk(talk);
         load->result->unfinished++;

@@ -86,6 +86,7 @@ static void test_loopback(void **state)
         {"http://[::1]:8080/x", true},
         {"http://127.0.0.1.example.com/", false},
         {"http://127.0.0.1@example.com/", false},
+        {"http://a@localhost:1@example.com", false},
         {"http://example.com/@127.0.0.1", false},
         {"http://example.com#@127.0.0.1", false},
         {"http://example.com?@127.0.0.1/", false},
