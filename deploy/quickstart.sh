@@ -95,8 +95,8 @@ cat >"$work/stop.sh" <<STOP
 #!/usr/bin/env bash
 # Ends what quickstart.sh started from here and removes this directory.
 set -u
-work=$work
-kafka=$root/tests/kafka.sh
+work=$(printf %q "$work")
+kafka=$(printf %q "$root/tests/kafka.sh")
 STOP
 cat >>"$work/stop.sh" <<'STOP'
 is_running() # PID STARTED
