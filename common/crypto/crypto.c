@@ -8,13 +8,22 @@
 /* 32 frames' worth: one call of the generator costs as much as 0.5 KB of decryption. */
 enum { RANDOM_BUFFER_BYTES = 512 };
 
+/* Bots are few and use their keys again and again: making a context ready for a key costs as
+ * much as encrypting 1 KB, giving it another initialization vector nearly nothing. */
+struct keyed {
+    EVP_CIPHER_CTX *context;
+    bool has_key;
+    uint8_t key[CRYPTO_AES_KEY_BYTES];
+};
+
+enum { DECRYPT = 0, ENCRYPT = 1 }; /* as the library counts */
+
 struct crypto {
     EVP_MD *sha1;
     EVP_MD *sha256;
     EVP_CIPHER *aes;
     EVP_MD_CTX *digest;
-    EVP_CIPHER_CTX *encrypt;
-    EVP_CIPHER_CTX *decrypt;
+    struct keyed ciphers[2]; /* DECRYPT, ENCRYPT */
     size_t random_left;
     uint8_t random[RANDOM_BUFFER_BYTES];
 };
@@ -26,9 +35,10 @@ struct crypto *crypto_new(void)
     c->sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
     c->aes = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
     c->digest = EVP_MD_CTX_new();
-    c->encrypt = EVP_CIPHER_CTX_new();
-    c->decrypt = EVP_CIPHER_CTX_new();
-    BRG_CHECK(c->sha1 && c->sha256 && c->aes && c->digest && c->encrypt && c->decrypt);
+    c->ciphers[DECRYPT].context = EVP_CIPHER_CTX_new();
+    c->ciphers[ENCRYPT].context = EVP_CIPHER_CTX_new();
+    BRG_CHECK(c->sha1 && c->sha256 && c->aes && c->digest);
+    BRG_CHECK(c->ciphers[DECRYPT].context && c->ciphers[ENCRYPT].context);
     return c;
 }
 
@@ -36,8 +46,10 @@ void crypto_free(struct crypto *c)
 {
     if (!c)
         return;
-    EVP_CIPHER_CTX_free(c->decrypt);
-    EVP_CIPHER_CTX_free(c->encrypt);
+    for (int way = DECRYPT; way <= ENCRYPT; way++) {
+        EVP_CIPHER_CTX_free(c->ciphers[way].context);
+        OPENSSL_cleanse(c->ciphers[way].key, sizeof c->ciphers[way].key);
+    }
     EVP_MD_CTX_free(c->digest);
     EVP_CIPHER_free(c->aes);
     EVP_MD_free(c->sha256);
@@ -67,29 +79,41 @@ void crypto_sha256(struct crypto *c, const struct bytes *parts, size_t count,
     digest_parts(c, c->sha256, parts, count, out);
 }
 
+static void set_key(struct crypto *c, struct keyed *k, const uint8_t *key, int way)
+{
+    if (k->has_key && CRYPTO_memcmp(k->key, key, sizeof k->key) == 0)
+        return;
+    BRG_CHECK(EVP_CipherInit_ex2(k->context, c->aes, key, NULL, way, NULL) == 1);
+    /* With padding on, the library would hold the last block back when decrypting. */
+    BRG_CHECK(EVP_CIPHER_CTX_set_padding(k->context, 0) == 1);
+    memcpy(k->key, key, sizeof k->key);
+    k->has_key = true;
+}
+
+static void aes(struct crypto *c, int way, const uint8_t *key, const uint8_t *iv,
+                const void *in, size_t len, void *out)
+{
+    int written = 0;
+    struct keyed *k = &c->ciphers[way];
+    BRG_CHECK(len % CRYPTO_AES_BLOCK_BYTES == 0 && len <= INT_MAX);
+    set_key(c, k, key, way);
+    BRG_CHECK(EVP_CipherInit_ex2(k->context, NULL, NULL, iv, way, NULL) == 1);
+    BRG_CHECK(EVP_CipherUpdate(k->context, out, &written, in, (int)len) == 1);
+    BRG_CHECK((size_t)written == len);
+}
+
 void crypto_aes_encrypt(struct crypto *c, const uint8_t key[CRYPTO_AES_KEY_BYTES],
                         const uint8_t iv[CRYPTO_AES_IV_BYTES], const void *in, size_t len,
                         void *out)
 {
-    int written = 0;
-    BRG_CHECK(len % CRYPTO_AES_BLOCK_BYTES == 0 && len <= INT_MAX);
-    BRG_CHECK(EVP_EncryptInit_ex2(c->encrypt, c->aes, key, iv, NULL) == 1);
-    BRG_CHECK(EVP_CIPHER_CTX_set_padding(c->encrypt, 0) == 1);
-    BRG_CHECK(EVP_EncryptUpdate(c->encrypt, out, &written, in, (int)len) == 1);
-    BRG_CHECK((size_t)written == len);
+    aes(c, ENCRYPT, key, iv, in, len, out);
 }
 
 void crypto_aes_decrypt(struct crypto *c, const uint8_t key[CRYPTO_AES_KEY_BYTES],
                         const uint8_t iv[CRYPTO_AES_IV_BYTES], const void *in, size_t len,
                         void *out)
 {
-    int written = 0;
-    BRG_CHECK(len % CRYPTO_AES_BLOCK_BYTES == 0 && len <= INT_MAX);
-    BRG_CHECK(EVP_DecryptInit_ex2(c->decrypt, c->aes, key, iv, NULL) == 1);
-    /* With padding on, the library would hold the last block back. */
-    BRG_CHECK(EVP_CIPHER_CTX_set_padding(c->decrypt, 0) == 1);
-    BRG_CHECK(EVP_DecryptUpdate(c->decrypt, out, &written, in, (int)len) == 1);
-    BRG_CHECK((size_t)written == len);
+    aes(c, DECRYPT, key, iv, in, len, out);
 }
 
 size_t crypto_pkcs7_length(const uint8_t *data, size_t len, size_t block)

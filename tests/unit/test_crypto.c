@@ -71,6 +71,30 @@ static void aes_cbc_known_answer(void **state)
     }
 }
 
+/* The context keeps the last key: another one, another vector and another length all count. */
+static void aes_keys_in_turn(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 64; round++) {
+        uint8_t key[32], iv[16], data[96], other[96];
+        struct crypto *fresh = crypto_new();
+        size_t len = 16 * (1 + (size_t)round % 6);
+        memset(key, (int)(round / 8 % 3), sizeof key);
+        key[31] = (uint8_t)(round / 2 % 2);
+        memset(iv, (int)round, sizeof iv);
+        memset(data, 'd', sizeof data);
+        crypto_aes_encrypt(crypto, key, iv, data, len, data);
+        memset(other, 'd', sizeof other);
+        crypto_aes_encrypt(fresh, key, iv, other, len, other);
+        assert_memory_equal(data, other, sizeof data);
+        crypto_aes_decrypt(crypto, key, iv, data, len, data);
+        crypto_aes_decrypt(fresh, key, iv, other, len, other);
+        assert_memory_equal(data, other, sizeof data);
+        assert_int_equal(data[0], 'd');
+        crypto_free(fresh);
+    }
+}
+
 static void pkcs7_every_length_and_every_wrong_byte(void **state)
 {
     (void)state;
@@ -219,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_of_parts),
         cmocka_unit_test(aes_cbc_known_answer),
+        cmocka_unit_test(aes_keys_in_turn),
         cmocka_unit_test(pkcs7_every_length_and_every_wrong_byte),
         cmocka_unit_test(base64_known_answers),
         cmocka_unit_test(base64_round_trip_of_every_length),
