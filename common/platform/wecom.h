@@ -62,7 +62,7 @@ enum wecom_verdict wecom_open(struct crypto *c, const struct wecom_keys *keys,
                               struct wecom_keyring *used);
 
 /* The "encrypt" (or "Encrypt") string of a POST body; BRG_REJECT for anything else. `*encrypt`
- * lives as long as *root. */
+ * lives as long as *root and the body; *root may be NULL. */
 enum brg_err wecom_parse_body(struct bytes body, struct json **root,
                               struct bytes *encrypt) BRG_MUST_CHECK;
 
@@ -74,7 +74,7 @@ enum wecom_kind {
     WECOM_BROKEN,  /* no JSON object, or members missing that its type needs */
 };
 
-/* Views into root. */
+/* Views into root, or for a refresh, which may have none, into the text it was parsed from. */
 struct wecom_callback {
     enum wecom_kind kind;
     struct json *root; /* owned by the caller: json_free */

@@ -1,4 +1,5 @@
 #include "platform/wecom.h"
+#include "json/json_pick.h"
 
 static bool is_string(const struct json *j)
 {
@@ -8,7 +9,13 @@ static bool is_string(const struct json *j)
 /* The documentation writes `encrypt`, other callbacks of the platform `Encrypt`. */
 enum brg_err wecom_parse_body(struct bytes body, struct json **root, struct bytes *encrypt)
 {
+    struct json_pick plain[] = {{.key = "encrypt"}};
+    *root = NULL;
     *encrypt = BYTES_LIT("");
+    if (json_pick(body, plain, 1) && plain[0].string.len > 0) {
+        *encrypt = plain[0].string;
+        return BRG_OK;
+    }
     *root = json_parse(body, JSON_PEER, NULL);
     const struct json *member = json_get(*root, "encrypt");
     *encrypt = json_string(is_string(member) ? member : json_get(*root, "Encrypt"));
@@ -39,8 +46,54 @@ static enum wecom_kind classify(struct wecom_callback *out)
     return WECOM_OTHER;
 }
 
+static bool is_msgid(struct bytes id)
+{
+    return id.len > 0 && id.len <= WECOM_MSGID_MAX_BYTES;
+}
+
+/* A chat id is sent for groups only; enter_chat comes without chattype. */
+static bool is_group(struct bytes chat_type, bool has_chat_type, struct bytes chat_id)
+{
+    return has_chat_type ? bytes_eq_str(chat_type, "group") : chat_id.len > 0;
+}
+
+/* Refreshes are most of what comes in, and nobody needs more of them than these members. What
+ * is unusual about one is left to the general way. */
+static bool parse_refresh(struct bytes text, struct wecom_callback *out)
+{
+    enum { MSGID, AIBOTID, CHAT_ID, CHAT_TYPE, MSGTYPE, RESPONSE_URL, USER_ID, STREAM_ID };
+    struct json_pick p[] = {
+        [MSGID] = {.key = "msgid"},          [AIBOTID] = {.key = "aibotid"},
+        [CHAT_ID] = {.key = "chatid"},       [CHAT_TYPE] = {.key = "chattype"},
+        [MSGTYPE] = {.key = "msgtype"},      [RESPONSE_URL] = {.key = "response_url"},
+        [USER_ID] = {"from", "userid", {0}}, [STREAM_ID] = {"stream", "id", {0}},
+    };
+    static const char mark[] = "\"stream\"";
+    if (text.len == 0 || !memmem(text.ptr, text.len, mark, sizeof mark - 1))
+        return false;
+    if (!json_pick(text, p, sizeof p / sizeof p[0]))
+        return false;
+    if (!bytes_eq_str(p[MSGTYPE].string, "stream") || !is_msgid(p[MSGID].string) ||
+        !p[STREAM_ID].string.ptr)
+        return false;
+    *out = (struct wecom_callback){
+        .kind = WECOM_REFRESH,
+        .msgid = p[MSGID].string,
+        .aibotid = p[AIBOTID].string,
+        .chat_id = p[CHAT_ID].string,
+        .user_id = p[USER_ID].string,
+        .msgtype = p[MSGTYPE].string,
+        .response_url = p[RESPONSE_URL].string,
+        .stream_id = p[STREAM_ID].string,
+        .is_group = is_group(p[CHAT_TYPE].string, p[CHAT_TYPE].string.ptr, p[CHAT_ID].string),
+    };
+    return true;
+}
+
 void wecom_parse(struct bytes text, struct wecom_callback *out)
 {
+    if (parse_refresh(text, out))
+        return;
     *out = (struct wecom_callback){.kind = WECOM_BROKEN};
     out->root = json_parse(text, JSON_PEER, NULL);
     out->msgid = json_get_string(out->root, "msgid");
@@ -49,11 +102,8 @@ void wecom_parse(struct bytes text, struct wecom_callback *out)
     out->user_id = json_string(json_at(out->root, "/from/userid"));
     out->msgtype = json_get_string(out->root, "msgtype");
     out->response_url = json_get_string(out->root, "response_url");
-    /* enter_chat comes without chattype; a chat id is sent for groups only. */
     const struct json *chat_type = json_get(out->root, "chattype");
-    out->is_group =
-        chat_type ? bytes_eq_str(json_string(chat_type), "group") : out->chat_id.len > 0;
-    bool has_id = out->msgid.len > 0 && out->msgid.len <= WECOM_MSGID_MAX_BYTES;
-    if (has_id && out->msgtype.len > 0)
+    out->is_group = is_group(json_string(chat_type), chat_type, out->chat_id);
+    if (is_msgid(out->msgid) && out->msgtype.len > 0)
         out->kind = classify(out);
 }
