@@ -4,6 +4,8 @@
 
 /* Content 20,480 bytes, escaped at worst 6 for 1, base64 4 for 3, and a nonce from a URL. */
 #define REPLY_MAX_BYTES (512 * 1024)
+/* What the sealed reply has beside the sealed text and the nonce: padding, names, signature. */
+#define REPLY_FRAME_BYTES 256
 
 void reply_init(struct reply *r, struct ingress *in, const struct reply_source *source)
 {
@@ -51,6 +53,8 @@ static void send_sealed(struct reply *r)
     struct http_request *req = r->req;
     struct buf body;
     buf_init(&body, REPLY_MAX_BYTES);
+    (void)buf_reserve(&body, CRYPTO_BASE64_BYTES(r->in->sealing.len) + REPLY_FRAME_BYTES +
+                                 r->nonce.len);
     wecom_reply_seal(r->in->crypto, &r->bot->wecom, r->keys, &r->in->sealing,
                      clock_wall_ms() / 1000, r->nonce, &body);
     BRG_CHECK(!body.overflowed);
