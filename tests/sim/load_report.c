@@ -1,6 +1,6 @@
 #include "load_report.h"
 
-#define BUSY_CPU_SHARE 0.85
+#define BUSY_SHARE 0.85 /* running or wanting to run */
 
 static double per_second(uint64_t count, int64_t ms)
 {
@@ -88,9 +88,13 @@ void load_report(FILE *out, const struct load_plan *plan, const struct load_resu
     print_counts(out, plan, r);
     print_latencies(out, plan, r);
     print_wrong(out, r);
-    fprintf(out, "\nsimulator     %.0f %% of one core, slowest turn %lld ms%s\n",
-            r->cpu_share * 100.0, (long long)r->slowest_turn_ms,
-            r->cpu_share > BUSY_CPU_SHARE
-                ? "\n              BUSY: these are rather its own limits than the bot's"
-                : "");
+    fprintf(
+        out,
+        "\nsimulator     %.0f %% of one core, waited for a core %.0f %% of the time, slowest "
+        "turn %lld ms\n",
+        r->cpu_share * 100.0, r->wait_share * 100.0, (long long)r->slowest_turn_ms);
+    if (r->cpu_share + r->wait_share > BUSY_SHARE)
+        fputs("              BUSY: these are rather the limits of the simulator or of this "
+              "machine\n              than the bot's\n",
+              out);
 }

@@ -264,11 +264,28 @@ static int64_t cpu_us(void)
            usage.ru_stime.tv_usec;
 }
 
+/* Time spent ready to run but not running: the second number, in ns. 0 where the kernel does
+ * not keep it. */
+static int64_t cpu_wait_us(void)
+{
+    char line[128];
+    uint64_t waited_ns = 0;
+    FILE *f = fopen("/proc/self/schedstat", "r");
+    if (!f)
+        return 0;
+    const char *second = fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
+    if (second && !bytes_to_u64(bytes_of(second + 1, strcspn(second + 1, " ")), &waited_ns))
+        waited_ns = 0;
+    (void)fclose(f);
+    return (int64_t)(waited_ns / 1000);
+}
+
 void load_run(struct loop *loop, struct wecom_link *link, const struct load_plan *plan,
               struct load_result *out)
 {
     struct load load = {.loop = loop, .link = link, .plan = plan, .result = out};
     int64_t cpu_before_us = cpu_us();
+    int64_t wait_before_us = cpu_wait_us();
     *out = (struct load_result){0};
     list_init(&load.open);
     wheel_timer_init(&load.end, on_phase_end, &load);
@@ -283,4 +300,5 @@ void load_run(struct loop *loop, struct wecom_link *link, const struct load_plan
     out->lasted_ms = lasted_us / 1000;
     out->slowest_turn_ms = loop_take_slowest_turn_ms(loop);
     out->cpu_share = (double)(cpu_us() - cpu_before_us) / (double)(lasted_us + 1);
+    out->wait_share = (double)(cpu_wait_us() - wait_before_us) / (double)(lasted_us + 1);
 }

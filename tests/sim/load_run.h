@@ -40,7 +40,8 @@ struct load_result {
     int64_t lasted_ms;
     uint64_t refreshes_while_sending;
     int64_t slowest_turn_ms;
-    double cpu_share; /* of one core, used by this process */
+    double cpu_share;  /* of one core, used by this process */
+    double wait_share; /* of the time it was ready to run but others had the cores */
     bool is_interrupted;
 };
 
