@@ -4,8 +4,9 @@
 
 struct lane {
     struct map_node node;
-    struct list ready; /* in lanes.ready while the head waits for capacity */
-    struct list queue; /* of places, the head first */
+    struct rota_place ready; /* in lanes.ready while the head waits for capacity */
+    struct list queue;       /* of places, the head first */
+    struct bytes group;      /* in `name`, behind the lane's own */
     char name[];
 };
 
@@ -13,12 +14,13 @@ void lanes_init(struct lanes *l, size_t capacity, lanes_turn_fn *on_turn, void *
 {
     *l = (struct lanes){.capacity = capacity, .on_turn = on_turn, .arg = arg};
     map_init(&l->by_name);
-    list_init(&l->ready);
+    rota_init(&l->ready);
 }
 
 void lanes_free(struct lanes *l)
 {
     BRG_CHECK(l->by_name.count == 0);
+    rota_free(&l->ready);
     map_free(&l->by_name);
 }
 
@@ -28,14 +30,17 @@ void lane_place_init(struct lane_place *place)
     list_init(&place->node);
 }
 
-static struct lane *lane_get(struct lanes *l, struct bytes name)
+static struct lane *lane_get(struct lanes *l, struct bytes name, struct bytes group)
 {
     struct map_node *found = map_find(&l->by_name, name);
     if (found)
         return MAP_ENTRY(found, struct lane, node);
-    struct lane *lane = brg_calloc(1, sizeof(*lane) + name.len + 1);
+    struct lane *lane = brg_calloc(1, sizeof(*lane) + name.len + group.len + 1);
     memcpy(lane->name, name.ptr, name.len);
-    list_init(&lane->ready);
+    if (group.len > 0)
+        memcpy(lane->name + name.len, group.ptr, group.len);
+    lane->group = bytes_of(lane->name + name.len, group.len);
+    rota_place_init(&lane->ready);
     list_init(&lane->queue);
     map_insert(&l->by_name, &lane->node, bytes_of(lane->name, name.len));
     return lane;
@@ -48,8 +53,8 @@ static void pump(struct lanes *l)
     if (l->is_pumping)
         return;
     l->is_pumping = true;
-    while (l->active < l->capacity && !list_is_empty(&l->ready)) {
-        struct lane *lane = LIST_ENTRY(list_pop_front(&l->ready), struct lane, ready);
+    while (l->active < l->capacity && l->ready.count > 0) {
+        struct lane *lane = LIST_ENTRY(rota_pop(&l->ready), struct lane, ready);
         struct lane_place *head = LIST_ENTRY(lane->queue.next, struct lane_place, node);
         head->has_turn = true;
         l->active++;
@@ -58,16 +63,17 @@ static void pump(struct lanes *l)
     l->is_pumping = false;
 }
 
-void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name)
+void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name,
+                 struct bytes group)
 {
     BRG_CHECK(place->lane == NULL);
-    struct lane *lane = lane_get(l, name);
+    struct lane *lane = lane_get(l, name, group);
     bool is_head = list_is_empty(&lane->queue);
     place->lane = lane;
     list_push_back(&lane->queue, &place->node);
     l->places++;
     if (is_head)
-        list_push_back(&l->ready, &lane->ready);
+        rota_push(&l->ready, &lane->ready, lane->group);
     pump(l);
 }
 
@@ -85,11 +91,11 @@ void lanes_leave(struct lanes *l, struct lane_place *place)
         l->active--;
     }
     if (list_is_empty(&lane->queue)) {
-        list_remove(&lane->ready);
+        rota_remove(&l->ready, &lane->ready);
         map_remove(&l->by_name, &lane->node);
         free(lane);
-    } else if (was_head && list_is_empty(&lane->ready)) {
-        list_push_back(&l->ready, &lane->ready);
+    } else if (was_head && !lane->ready.group) {
+        rota_push(&l->ready, &lane->ready, lane->group);
     }
     pump(l);
 }

@@ -2,13 +2,14 @@
  * when the head leaves, at its visible end.
  *
  * At most `capacity` heads have their turn at once over all lanes; further lanes wait in the
- * order in which they became ready, so that a lane with many questions delays no other. What
- * waits is bounded by the consumer's windows. Lanes exist while something is in them. Loop
- * thread only. */
+ * order in which they became ready, fairly over groups (bots, see rota.h): neither a lane with
+ * many questions nor a bot with many lanes delays the others. What waits is bounded by quotas
+ * and the consumer's windows. Lanes exist while something is in them. Loop thread only. */
 #pragma once
 
 #include "base/list.h"
 #include "base/map.h"
+#include "rota.h"
 
 struct lane;
 
@@ -23,7 +24,7 @@ typedef void lanes_turn_fn(struct lane_place *place, void *arg);
 
 struct lanes {
     struct map by_name;
-    struct list ready; /* lanes whose head waits for capacity */
+    struct rota ready; /* lanes whose head waits for capacity */
     size_t capacity;
     size_t active; /* heads that have their turn */
     size_t places;
@@ -37,8 +38,10 @@ void lanes_free(struct lanes *l); /* after everything has left */
 
 void lane_place_init(struct lane_place *place);
 
-/* At the end of the lane `name`. The turn may come before this returns. */
-void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name);
+/* At the end of the lane `name`, whose group is that of its first. The turn may come before
+ * this returns. */
+void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name,
+                 struct bytes group);
 /* From wherever it stands; safe when it is in no lane. The next one's turn may come before this
  * returns. */
 void lanes_leave(struct lanes *l, struct lane_place *place);

@@ -99,7 +99,7 @@ static void enter_lane_of_its_own(struct session *s)
     buf_init(&name, 512);
     bus_message_info(s->record, &info);
     buf_printf(&name, "\n%s/%d/%" PRId64, info.topic, (int)info.partition, info.offset);
-    lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&name));
+    lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&name), BYTES_LIT(""));
     buf_free(&name);
 }
 
@@ -118,16 +118,12 @@ static void take_unreadable(struct session *s)
 
 static void take_message(struct session *s, const struct message *m)
 {
-    struct buf lane;
     s->has_stream = true;
     s->id = m->stream;
     s->start_at_ms = m->start_at_ms;
     s->deadline_at_ms = m->deadline_at_ms;
     s->bot_name = bytes_dup(m->bot);
-    buf_init(&lane, ENVELOPE_VALUE_MAX_BYTES);
-    message_lane(&lane, m);
-    lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&lane));
-    buf_free(&lane);
+    session_admit(s, m);
 }
 
 void session_new(struct worker *w, struct bus_message *record)
@@ -266,6 +262,8 @@ static void leave(struct session *s)
     list_remove(&s->node);
     bus_message_free(s->record);
     s->record = NULL;
+    quotas_give(&w->pipeline_quotas, &s->pipeline_share);
+    quotas_give(&w->bot_quotas, &s->bot_share);
     lanes_leave(&w->lanes, &s->lane);
     if (s->pending == 0)
         free_memory(s);

@@ -12,6 +12,7 @@
 #include "config/config.h"
 #include "lanes.h"
 #include "pipelines/pipeline.h"
+#include "quotas.h"
 #include "store/store.h"
 #include "upstreams.h"
 
@@ -36,6 +37,8 @@ enum session_fate {
     FATE_ANSWER,
     FATE_UNREADABLE,
     FATE_UNKNOWN_BOT,
+    FATE_OVERLOAD, /* its bot or pipeline has too much in hand */
+    FATE_POISON,   /* workers died with it, at last one that ran nothing else */
 };
 
 /* Items owed after the visible end (a set). */
@@ -50,6 +53,7 @@ struct session {
     struct list put_place; /* in worker.put_queue while a put waits for its turn */
     struct lane_place lane;
     struct upstream_place upstream;
+    struct quota_share bot_share, pipeline_share;
     struct bus_message *record; /* NULL once terminal */
     struct config *config;      /* from its begin; NULL before */
     const struct config_bot *bot;
@@ -69,8 +73,11 @@ struct session {
     bool has_shown;         /* a text of this attempt was put */
     bool is_letter_pending; /* one letter, or its settling, at a time */
     bool is_overflowing;    /* the answer is larger than is collected */
-    bool is_silence_seen;   /* by the limit's timer, which looks once more */
-    unsigned pending;       /* callbacks to come: the memory stays until they came */
+    bool is_alone;          /* may have killed workers: runs while nothing else does */
+    bool is_alone_noted;    /* the store knows that this start is alone */
+    bool is_note_pending;
+    bool is_silence_seen; /* by the limit's timer, which looks once more */
+    unsigned pending;     /* callbacks to come: the memory stays until they came */
 
     /* the stream in the store; times are store time */
     struct stream_id id;

@@ -20,18 +20,24 @@ static size_t longest_tail(const struct config_bot *bot)
 {
     size_t notice = strlen(bot->notice_text);
     size_t apology = strlen(bot->apology_text);
-    return notice > apology ? notice : apology;
+    size_t busy = strlen(bot->busy_text);
+    size_t longest = notice > apology ? notice : apology;
+    return busy > longest ? busy : longest;
 }
 
 /* False: waits for a reload, which may be under way. */
 static bool is_bot_settled(struct session *s)
 {
-    if (s->fate != FATE_ANSWER || s->bot)
+    if (s->fate == FATE_UNREADABLE || s->fate == FATE_UNKNOWN_BOT || s->bot)
         return true;
     if (find_bot(s)) {
         answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, longest_tail(s->bot));
+        if (s->fate == FATE_ANSWER && !session_take_pipeline_share(s))
+            session_mark_shed(s);
         return true;
     }
+    if (s->fate == FATE_OVERLOAD)
+        return true;
     int64_t left_ms = s->arrived_ms + UNKNOWN_BOT_MS - session_now(s);
     if (left_ms <= 0) {
         s->fate = FATE_UNKNOWN_BOT;
@@ -150,13 +156,15 @@ static unsigned parse_owed(struct bytes owed)
     return set;
 }
 
-static const char *dead_reason_of(const struct session *s)
+const char *session_dead_reason(const struct session *s)
 {
     if (s->fate == FATE_UNREADABLE)
         return "unreadable";
     if (s->fate == FATE_UNKNOWN_BOT)
         return "unknown_bot";
-    return s->reason == REASON_DEADLINE ? "deadline" : "failed";
+    if (s->reason == REASON_DEADLINE)
+        return "deadline";
+    return s->fate == FATE_OVERLOAD ? "overload" : s->fate == FATE_POISON ? "poison" : "failed";
 }
 
 /* Another owner, or we before a restart, ended the answer but not what it owes. */
@@ -164,7 +172,7 @@ static void take_owed(struct session *s, const struct store_reply *reply)
 {
     s->owed = parse_owed(reply->owed);
     if (s->dead_reason[0] == '\0')
-        s->dead_reason = dead_reason_of(s);
+        s->dead_reason = session_dead_reason(s);
     if (s->final.len == 0)
         buf_append(&s->final, reply->text);
     session_enter_settling(s);
@@ -181,6 +189,23 @@ static void take_closed(struct session *s, const struct store_reply *reply)
         session_closed(s, reply->reason);
 }
 
+/* True: it has to run alone. */
+static bool suspect(struct session *s, const struct store_reply *reply)
+{
+    s->is_alone_noted = false;
+    if (s->fate != FATE_ANSWER)
+        return false;
+    enum suspicion suspicion = session_suspicion(reply);
+    if (suspicion != SUSPICION_POISON)
+        return suspicion == SUSPICION_ALONE;
+    s->fate = FATE_POISON;
+    snprintf(s->error, sizeof(s->error), "a worker died while it ran nothing else");
+    log_error("session", "poison", "stream=%s bot=%s starts=%u", s->id.text, s->bot_name,
+              s->starts);
+    metric_add(&session_metrics.poison, 1);
+    return false;
+}
+
 static void take_up(struct session *s, const struct store_reply *reply)
 {
     if (s->final.len > 0) { /* the end was ours already and the store lost it */
@@ -195,8 +220,9 @@ static void take_up(struct session *s, const struct store_reply *reply)
     }
     buf_reset(&s->shown);
     buf_append(&s->shown, reply->text);
+    s->is_alone = suspect(s, reply);
     if (s->fate != FATE_ANSWER)
-        session_end(s, REASON_APOLOGY, dead_reason_of(s));
+        session_end(s, REASON_APOLOGY, session_dead_reason(s));
     else if (s->deadline_at_ms <= store_now_ms(s->worker->store))
         session_end(s, REASON_DEADLINE, "expired");
     else

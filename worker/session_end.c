@@ -24,6 +24,8 @@ static struct bytes tail_of(const struct session *s)
         return BYTES_LIT("");
     if (!s->bot)
         return BYTES_LIT(APOLOGY_WITHOUT_BOT);
+    if (s->fate == FATE_OVERLOAD)
+        return bytes_of_str(s->bot->busy_text);
     return bytes_of_str(s->reason == REASON_DEADLINE ? s->bot->notice_text
                                                      : s->bot->apology_text);
 }
@@ -112,7 +114,9 @@ void session_closed(struct session *s, enum stream_reason reason)
         s->owed = s->fate == FATE_ANSWER ? OWE_EVENT : OWE_DEAD_LETTER;
         if (reason == REASON_DEADLINE || reason == REASON_LOST)
             s->owed |= OWE_DEAD_LETTER;
-        s->dead_reason = s->attempts == 0 ? "expired" : "deadline";
+        s->dead_reason = s->fate != FATE_ANSWER ? session_dead_reason(s)
+                         : s->attempts == 0     ? "expired"
+                                                : "deadline";
         s->ended_at_ms = clock_wall_ms();
         buf_reset(&s->final);
         count_end(s, reason);

@@ -48,6 +48,7 @@ void session_stop_run(struct session *s);
 /* session_claim.c */
 void session_begin(struct session *s);
 void session_claim(struct session *s);
+const char *session_dead_reason(const struct session *s);
 /* A newer epoch owns the stream: forget ours and ask again. */
 void session_fenced(struct session *s);
 
@@ -57,9 +58,22 @@ void session_tick_soon(struct session *s, int64_t delay_ms);
 int64_t session_flush_interval_ms(const struct session *s);
 int64_t session_renew_interval_ms(const struct session *s);
 
+/* session_admit.c */
+void session_admit(struct session *s, const struct message *m); /* into its lane, or shed */
+bool session_take_pipeline_share(struct session *s);            /* false: over the cap */
+void session_mark_shed(struct session *s);
+
+/* session_place.c */
+void session_try_start(struct session *s);
+/* Whether workers died with it; called with what the claim granted. */
+enum suspicion { SUSPICION_NONE, SUSPICION_ALONE, SUSPICION_POISON };
+enum suspicion session_suspicion(const struct store_reply *granted);
+/* No place after the first text's time. */
+void session_on_place_limit(struct session *s);
+
 /* session_run.c */
 void session_prepare(struct session *s); /* after a grant: limits, then READY */
-void session_try_start(struct session *s);
+void session_start(struct session *s);
 void session_init_timers(struct session *s);
 
 /* session_end.c */
@@ -76,6 +90,7 @@ struct session_metrics {
     struct metric done, apology, deadline, closed;
     struct metric dead_letters, events, retries, fenced, takeovers, releases;
     struct metric puts, store_failures, letter_failures;
+    struct metric shed, alone, poison;
     struct metric first_text_ms, answer_ms;
 };
 extern struct session_metrics session_metrics;

@@ -27,6 +27,12 @@ struct session_metrics session_metrics = {
                              "Store calls of sessions without a known outcome"),
     .letter_failures = METRIC(METRIC_COUNTER, "botbridge_worker_letter_failures_total", NULL,
                               "Dead letters and events that have to be produced again"),
+    .shed = METRIC(METRIC_COUNTER, "botbridge_worker_shed_total", NULL,
+                   "Questions refused because their bot or pipeline had too much in hand"),
+    .alone = METRIC(METRIC_COUNTER, "botbridge_worker_alone_total", NULL,
+                    "Starts of a question alone, because workers died with it"),
+    .poison = METRIC(METRIC_COUNTER, "botbridge_worker_poison_total", NULL,
+                     "Questions given up because a worker died while it ran them alone"),
     .first_text_ms = METRIC(METRIC_HISTOGRAM, "botbridge_worker_first_text_ms", NULL,
                             "From the record's arrival to the first text"),
     .answer_ms = METRIC(METRIC_HISTOGRAM, "botbridge_worker_answer_ms", NULL,
@@ -49,6 +55,9 @@ void session_metrics_register(void)
     metric_register(&m->puts);
     metric_register(&m->store_failures);
     metric_register(&m->letter_failures);
+    metric_register(&m->shed);
+    metric_register(&m->alone);
+    metric_register(&m->poison);
     metric_register(&m->first_text_ms);
     metric_register(&m->answer_ms);
 }

@@ -8,6 +8,8 @@ static void on_text(struct bytes text, void *arg)
     struct session *s = arg;
     s->is_overflowing = s->is_overflowing || !answer_append(&s->answer, text);
     bool is_first = s->last_text_ms == 0;
+    if (is_first)
+        upstreams_report(&s->worker->upstreams, &s->upstream, true);
     s->last_text_ms = session_now(s);
     if (s->first_text_at_ms == 0) {
         s->first_text_at_ms = clock_wall_ms();
@@ -57,19 +59,28 @@ static bool retry(struct session *s, int64_t retry_after_ms)
     return true;
 }
 
+/* A break in mid-answer tells nothing about the next question. */
+static void leave_upstream(struct session *s, enum pipeline_end end)
+{
+    struct upstreams *u = &s->worker->upstreams;
+    if (end != PIPELINE_INTERRUPTED)
+        upstreams_report(u, &s->upstream, end != PIPELINE_RETRY);
+    upstreams_leave(u, &s->upstream);
+}
+
 static void on_end(enum pipeline_end end, const char *detail, int64_t retry_after_ms, void *arg)
 {
     struct session *s = arg;
     s->run = NULL;
-    upstreams_leave(&s->worker->upstreams, &s->upstream);
     bool is_whole = end == PIPELINE_DONE && s->answer.text.len > 0;
+    if (end == PIPELINE_DONE && !is_whole) {
+        end = PIPELINE_RETRY;
+        detail = "empty answer";
+    }
+    leave_upstream(s, end);
     if (is_whole) {
         session_end(s, REASON_DONE, "");
         return;
-    }
-    if (end == PIPELINE_DONE) {
-        end = PIPELINE_RETRY;
-        detail = "empty answer";
     }
     snprintf(s->error, sizeof(s->error), "%s", detail);
     log_warn("session", "pipeline_failed", "stream=%s pipeline=%s attempt=%u why=\"%s\"",
@@ -96,6 +107,10 @@ static void on_limit(struct wheel_timer *timer, void *arg)
 {
     (void)timer;
     struct session *s = arg;
+    if (s->state == SESSION_READY) {
+        session_on_place_limit(s);
+        return;
+    }
     if (s->state != SESSION_RUNNING)
         return;
     const struct config_pipeline *p = s->pipeline;
@@ -126,7 +141,7 @@ static void on_limit(struct wheel_timer *timer, void *arg)
            s);
 }
 
-static void start(struct session *s)
+void session_start(struct session *s)
 {
     static const struct pipeline_sink sink = {on_text, on_replace, on_usage, on_end, NULL};
     struct pipeline_sink mine = sink;
@@ -142,30 +157,6 @@ static void start(struct session *s)
     s->run = pipeline_ops_of(s->pipeline->type)
                  ->start(&s->worker->pipelines, s->pipeline, &m, &mine);
     json_free(root);
-}
-
-/* Everything that has to hold before the question goes out: a place, and a lease that nobody
- * else can have taken. What is missing comes here again when it is there. */
-void session_try_start(struct session *s)
-{
-    if (wheel_is_set(&s->wait) || s->worker->is_drain_over)
-        return; /* a pause before the next attempt; or about to be released */
-    if (!s->upstream.upstream) {
-        upstreams_enter(&s->worker->upstreams, &s->upstream, bytes_of_str(s->pipeline->name),
-                        s->pipeline->concurrency);
-        return;
-    }
-    if (!s->upstream.is_held)
-        return;
-    if (session_lease_is_firm(s))
-        start(s);
-    else
-        session_tick_soon(s, 0);
-}
-
-void session_on_upstream_turn(struct session *s)
-{
-    session_try_start(s);
 }
 
 /* The visible end comes `handover_margin_ms` before the deadline; of a rest that is hardly

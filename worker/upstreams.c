@@ -1,41 +1,105 @@
 #include "upstreams.h"
 
 #include "base/error.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+
+enum upstream_metric {
+    UPSTREAM_RUNNING,
+    UPSTREAM_LIMIT,
+    UPSTREAM_WAITING,
+    UPSTREAM_BREAKER,
+    UPSTREAM_OPENED,
+    UPSTREAM_METRIC_COUNT,
+};
+
+static const struct metric metric_kinds[UPSTREAM_METRIC_COUNT] = {
+    [UPSTREAM_RUNNING] =
+        METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_running", NULL, "Runs of the pipeline"),
+    [UPSTREAM_LIMIT] = METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_running_limit", NULL,
+                              "Bound of the above (concurrency of the pipeline)"),
+    [UPSTREAM_WAITING] = METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_waiting", NULL,
+                                "Sessions waiting for a place of the pipeline"),
+    [UPSTREAM_BREAKER] = METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_breaker", NULL,
+                                "0 closed, 1 half open, 2 open: nothing is sent"),
+    [UPSTREAM_OPENED] = METRIC(METRIC_COUNTER, "botbridge_worker_pipeline_breaker_opened_total",
+                               NULL, "Times that the pipeline's breaker opened"),
+};
 
 struct upstream {
     struct map_node node;
-    struct list queue;
+    struct list listed; /* in upstreams.all */
+    struct upstreams *all;
+    struct rota queue;
     int64_t limit;
     int64_t held;
     bool is_pumping;
+    struct breaker breaker;
+    struct wheel_timer retry;     /* while the breaker is open */
+    struct upstream_place *probe; /* half open: who was let through */
+    struct metric metrics[UPSTREAM_METRIC_COUNT];
+    char *labels;
     char name[];
 };
 
-void upstreams_init(struct upstreams *u, upstreams_turn_fn *on_turn, void *arg)
+static void on_gate_timer(struct wheel_timer *timer, void *arg);
+
+void upstreams_init(struct upstreams *u, struct loop *loop, int64_t alone_ms,
+                    upstreams_turn_fn *on_turn, void *arg)
 {
-    *u = (struct upstreams){.on_turn = on_turn, .arg = arg};
+    *u = (struct upstreams){.loop = loop, .alone_ms = alone_ms, .on_turn = on_turn, .arg = arg};
     map_init(&u->by_name);
+    list_init(&u->all);
+    list_init(&u->alone);
+    wheel_timer_init(&u->gate_timer, on_gate_timer, u);
 }
 
-static void drop(struct map_node *node, void *arg)
+static void drop(struct upstreams *u, struct upstream *up)
 {
-    struct upstreams *u = arg;
-    struct upstream *up = MAP_ENTRY(node, struct upstream, node);
-    BRG_CHECK(up->held == 0 && list_is_empty(&up->queue));
-    map_remove(&u->by_name, node);
+    BRG_CHECK(up->held == 0);
+    loop_timer_cancel(u->loop, &up->retry);
+    for (size_t i = 0; i < UPSTREAM_METRIC_COUNT; i++)
+        metric_unregister(&up->metrics[i]);
+    rota_free(&up->queue);
+    list_remove(&up->listed);
+    map_remove(&u->by_name, &up->node);
+    free(up->labels);
     free(up);
 }
 
 void upstreams_free(struct upstreams *u)
 {
-    map_each(&u->by_name, drop, u);
+    BRG_CHECK(list_is_empty(&u->alone));
+    loop_timer_cancel(u->loop, &u->gate_timer);
+    while (!list_is_empty(&u->all))
+        drop(u, LIST_ENTRY(u->all.next, struct upstream, listed));
     map_free(&u->by_name);
 }
 
 void upstream_place_init(struct upstream_place *place)
 {
     *place = (struct upstream_place){0};
-    list_init(&place->node);
+    rota_place_init(&place->waiting);
+    list_init(&place->alone);
+}
+
+static void on_retry(struct wheel_timer *timer, void *arg);
+
+static void register_metrics(struct upstream *up)
+{
+    struct buf labels;
+    buf_init(&labels, 512);
+    metrics_append_label(&labels, "pipeline", bytes_of_str(up->name));
+    up->labels = bytes_dup(buf_bytes(&labels));
+    buf_free(&labels);
+    for (size_t i = 0; i < UPSTREAM_METRIC_COUNT; i++) {
+        struct metric *m = &up->metrics[i];
+        m->kind = metric_kinds[i].kind;
+        m->name = metric_kinds[i].name;
+        m->help = metric_kinds[i].help;
+        m->labels = up->labels;
+        metric_register(m);
+    }
 }
 
 static struct upstream *upstream_get(struct upstreams *u, struct bytes name)
@@ -45,14 +109,35 @@ static struct upstream *upstream_get(struct upstreams *u, struct bytes name)
         return MAP_ENTRY(found, struct upstream, node);
     struct upstream *up = brg_calloc(1, sizeof(*up) + name.len + 1);
     memcpy(up->name, name.ptr, name.len);
-    list_init(&up->queue);
+    up->all = u;
+    rota_init(&up->queue);
+    wheel_timer_init(&up->retry, on_retry, up);
     map_insert(&u->by_name, &up->node, bytes_of(up->name, name.len));
+    list_push_back(&u->all, &up->listed);
+    register_metrics(up);
     return up;
+}
+
+static bool admits(const struct upstream *up)
+{
+    return up->breaker.state == BREAKER_CLOSED ||
+           (up->breaker.state == BREAKER_HALF_OPEN && !up->probe);
 }
 
 static bool has_room(const struct upstream *up)
 {
-    return up->limit == 0 || up->held < up->limit;
+    return admits(up) && (up->limit == 0 || up->held < up->limit);
+}
+
+static void give(struct upstreams *u, struct upstream *up, struct upstream_place *place)
+{
+    if (up->breaker.state == BREAKER_HALF_OPEN)
+        up->probe = place;
+    u->waiting--;
+    u->held++;
+    up->held++;
+    place->is_held = true;
+    u->on_turn(place, u->arg);
 }
 
 /* Nested calls return at once and the outermost goes on: see lanes.c. */
@@ -61,28 +146,88 @@ static void pump(struct upstreams *u, struct upstream *up)
     if (up->is_pumping)
         return;
     up->is_pumping = true;
-    while (has_room(up) && !list_is_empty(&up->queue)) {
-        struct upstream_place *place =
-            LIST_ENTRY(list_pop_front(&up->queue), struct upstream_place, node);
-        u->waiting--;
-        place->is_held = true;
-        up->held++;
-        u->held++;
-        u->on_turn(place, u->arg);
+    while (u->gate != GATE_CLOSED && has_room(up) && up->queue.count > 0) {
+        struct rota_place *next = rota_pop(&up->queue);
+        give(u, up, LIST_ENTRY(next, struct upstream_place, waiting));
     }
     up->is_pumping = false;
 }
 
-void upstreams_enter(struct upstreams *u, struct upstream_place *place, struct bytes name,
-                     int64_t limit)
+/* --- alone --- */
+
+static struct upstream_place *next_alone(const struct upstreams *u)
 {
-    BRG_CHECK(place->upstream == NULL);
-    struct upstream *up = upstream_get(u, name);
-    up->limit = limit;
+    for (struct list *node = u->alone.next; node != &u->alone; node = node->next) {
+        struct upstream_place *place = LIST_ENTRY(node, struct upstream_place, alone);
+        if (admits(place->upstream))
+            return place;
+    }
+    return NULL;
+}
+
+static void open_gate(struct upstreams *u, enum upstreams_gate gate)
+{
+    u->gate = gate;
+    for (struct list *node = u->all.next; node != &u->all; node = node->next)
+        pump(u, LIST_ENTRY(node, struct upstream, listed));
+}
+
+/* Closes the gate for who wants to be alone and can be, serves it once nobody runs, and opens
+ * the gate again after the last. */
+static void look_alone(struct upstreams *u)
+{
+    if (u->gate == GATE_PAUSED || u->alone_held)
+        return;
+    struct upstream_place *place = next_alone(u);
+    if (!place) {
+        if (u->gate == GATE_OPEN)
+            return;
+        loop_timer_cancel(u->loop, &u->gate_timer);
+        open_gate(u, GATE_OPEN);
+        return;
+    }
+    if (u->gate == GATE_OPEN) {
+        u->gate = GATE_CLOSED;
+        loop_timer_set(u->loop, &u->gate_timer, u->alone_ms);
+    }
+    if (u->held > 0)
+        return;
+    u->alone_held = place;
+    give(u, place->upstream, place);
+}
+
+static void on_gate_timer(struct wheel_timer *timer, void *arg)
+{
+    struct upstreams *u = arg;
+    if (u->gate == GATE_CLOSED) {
+        loop_timer_set(u->loop, timer, u->alone_ms);
+        open_gate(u, GATE_PAUSED);
+    } else {
+        u->gate = GATE_OPEN;
+        look_alone(u);
+    }
+}
+
+/* --- places --- */
+
+void upstreams_enter(struct upstreams *u, struct upstream_place *place,
+                     const struct upstream_terms *terms)
+{
+    BRG_CHECK(!place->upstream);
+    struct upstream *up = upstream_get(u, terms->name);
+    up->limit = terms->limit;
+    up->breaker.threshold = terms->breaker_failures;
+    up->breaker.open_ms = terms->breaker_open_ms;
     place->upstream = up;
-    list_push_back(&up->queue, &place->node);
+    place->wants_alone = terms->is_alone;
     u->waiting++;
-    pump(u, up);
+    if (terms->is_alone) {
+        list_push_back(&u->alone, &place->alone);
+        look_alone(u);
+    } else {
+        rota_push(&up->queue, &place->waiting, terms->group);
+        pump(u, up);
+    }
 }
 
 void upstreams_leave(struct upstreams *u, struct upstream_place *place)
@@ -91,13 +236,71 @@ void upstreams_leave(struct upstreams *u, struct upstream_place *place)
     if (!up)
         return;
     place->upstream = NULL;
+    rota_remove(&up->queue, &place->waiting);
+    list_remove(&place->alone);
     if (place->is_held) {
         place->is_held = false;
         up->held--;
         u->held--;
     } else {
-        list_remove(&place->node);
         u->waiting--;
     }
+    if (up->probe == place)
+        up->probe = NULL; /* it went without an outcome: the next one is it */
+    if (u->alone_held == place)
+        u->alone_held = NULL;
+    look_alone(u);
     pump(u, up);
+}
+
+/* --- the breaker --- */
+
+/* Who waits is served in a turn of its own: outcomes are reported from within transfers. */
+static void on_change(struct upstreams *u, struct upstream *up)
+{
+    enum breaker_state state = up->breaker.state;
+    log_warn("upstream", "breaker", "pipeline=%s state=%s waiting=%zu", up->name,
+             breaker_state_name(state), up->queue.count);
+    up->probe = NULL;
+    metric_add(&up->metrics[UPSTREAM_OPENED], state == BREAKER_OPEN);
+    int64_t due_ms = state == BREAKER_OPEN ? up->breaker.due_ms : loop_now_ms(u->loop);
+    loop_timer_set_at(u->loop, &up->retry, due_ms);
+}
+
+static void on_retry(struct wheel_timer *timer, void *arg)
+{
+    (void)timer;
+    struct upstream *up = arg;
+    if (breaker_look(&up->breaker, loop_now_ms(up->all->loop)))
+        on_change(up->all, up);
+    look_alone(up->all);
+    pump(up->all, up);
+}
+
+void upstreams_report(struct upstreams *u, struct upstream_place *place, bool is_answering)
+{
+    struct upstream *up = place->upstream;
+    BRG_CHECK(up && place->is_held);
+    bool is_probe = up->probe == place;
+    bool is_change = is_answering
+                         ? breaker_succeeded(&up->breaker, is_probe)
+                         : breaker_failed(&up->breaker, is_probe, loop_now_ms(u->loop));
+    if (is_change)
+        on_change(u, up);
+}
+
+bool upstream_is_sound(const struct upstream_place *place)
+{
+    return !place->upstream || place->upstream->breaker.state == BREAKER_CLOSED;
+}
+
+void upstreams_refresh_metrics(struct upstreams *u)
+{
+    for (struct list *node = u->all.next; node != &u->all; node = node->next) {
+        struct upstream *up = LIST_ENTRY(node, struct upstream, listed);
+        metric_set(&up->metrics[UPSTREAM_RUNNING], up->held);
+        metric_set(&up->metrics[UPSTREAM_LIMIT], up->limit);
+        metric_set(&up->metrics[UPSTREAM_WAITING], (int64_t)up->queue.count);
+        metric_set(&up->metrics[UPSTREAM_BREAKER], (int64_t)up->breaker.state);
+    }
 }

@@ -38,13 +38,40 @@ static struct metric begun = METRIC(METRIC_GAUGE, "botbridge_worker_sessions_beg
                                     "Sessions that have their lane's turn");
 static struct metric begun_limit = METRIC(METRIC_GAUGE, "botbridge_worker_sessions_begun_limit",
                                           NULL, "Bound of the above (worker.max_sessions)");
-static struct metric upstream_waiting =
-    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_waiting", NULL,
-           "Sessions waiting for a pipeline's place");
 static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_worker_frontier_age_ms",
                                            NULL, "Age of the oldest incomplete record");
 static struct metric finals_kept = METRIC(METRIC_GAUGE, "botbridge_worker_finals", NULL,
                                           "Final texts kept to be written again");
+
+static struct metric quota_gauges[] = {
+    METRIC(METRIC_GAUGE, "botbridge_worker_bot_records", NULL,
+           "Records in hand of the bot that has most"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_bot_records_limit", NULL,
+           "Bound of the above (worker.bot_max_records)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_bot_bytes", NULL, "The same in bytes"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_bot_bytes_limit", NULL,
+           "Bound of the above (worker.bot_max_bytes)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_records", NULL,
+           "Records in hand of the pipeline that has most"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_records_limit", NULL,
+           "Bound of the above (worker.pipeline_max_records)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_bytes", NULL, "The same in bytes"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_bytes_limit", NULL,
+           "Bound of the above (worker.pipeline_max_bytes)"),
+};
+
+static void refresh_quotas(struct worker *w)
+{
+    struct metric *m = quota_gauges;
+    struct quotas *const both[] = {&w->bot_quotas, &w->pipeline_quotas};
+    for (size_t i = 0; i < 2; i++) {
+        struct quota_use use = quotas_fullest(both[i]);
+        metric_set(m++, (int64_t)use.records);
+        metric_set(m++, (int64_t)both[i]->max_records);
+        metric_set(m++, (int64_t)use.bytes);
+        metric_set(m++, (int64_t)both[i]->max_bytes);
+    }
+}
 
 static void refresh_metrics(void *arg)
 {
@@ -53,7 +80,8 @@ static void refresh_metrics(void *arg)
         metric_set(&state_gauges[i], (int64_t)w->in_state[i]);
     metric_set(&begun, (int64_t)w->lanes.active);
     metric_set(&begun_limit, (int64_t)w->lanes.capacity);
-    metric_set(&upstream_waiting, (int64_t)w->upstreams.waiting);
+    upstreams_refresh_metrics(&w->upstreams);
+    refresh_quotas(w);
     metric_set(&finals_kept, (int64_t)w->finals.count);
     if (w->consumer)
         metric_set(&frontier_age, bus_consumer_frontier_age_ms(w->consumer));
@@ -66,7 +94,8 @@ static void register_metrics(struct worker *w)
         metric_register(&state_gauges[i]);
     metric_register(&begun);
     metric_register(&begun_limit);
-    metric_register(&upstream_waiting);
+    for (size_t i = 0; i < sizeof(quota_gauges) / sizeof(*quota_gauges); i++)
+        metric_register(&quota_gauges[i]);
     metric_register(&frontier_age);
     metric_register(&finals_kept);
     metrics_on_scrape(refresh_metrics, w);
@@ -230,7 +259,11 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     list_init(&w->sessions);
     list_init(&w->put_queue);
     lanes_init(&w->lanes, (size_t)config->worker.max_sessions, on_lane_turn, w);
-    upstreams_init(&w->upstreams, on_upstream_turn, w);
+    upstreams_init(&w->upstreams, loop, config->worker.alone_ms, on_upstream_turn, w);
+    quotas_init(&w->bot_quotas, (size_t)config->worker.bot_max_records,
+                (size_t)config->worker.bot_max_bytes);
+    quotas_init(&w->pipeline_quotas, (size_t)config->worker.pipeline_max_records,
+                (size_t)config->worker.pipeline_max_bytes);
     finals_init(&w->finals);
     wheel_timer_init(&w->ready_timer, on_ready_timer, w);
     wheel_timer_init(&w->drain_timer, on_drain_timer, w);
@@ -341,6 +374,8 @@ void worker_free(struct worker *w)
     finals_free(&w->finals);
     lanes_free(&w->lanes);
     upstreams_free(&w->upstreams);
+    quotas_free(&w->bot_quotas);
+    quotas_free(&w->pipeline_quotas);
     if (w->crypto)
         crypto_free(w->crypto);
     config_unref(w->config);

@@ -12,6 +12,7 @@
 #include "lanes.h"
 #include "letters.h"
 #include "pipelines/pipeline.h"
+#include "quotas.h"
 #include "session.h"
 #include "store/store.h"
 #include "upstreams.h"
@@ -30,6 +31,7 @@ struct worker {
     struct letters letters;
     struct lanes lanes;
     struct upstreams upstreams;
+    struct quotas bot_quotas, pipeline_quotas;
     struct finals finals;
     struct list sessions;  /* in the order of arrival */
     struct list put_queue; /* sessions whose put is due but not sent */

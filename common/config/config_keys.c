@@ -88,6 +88,20 @@ static const struct config_key worker_keys[] = {
            "See `flush_large_ms`."),
     NUMBER("max_sessions", KEY_INT, SECTION(worker.max_sessions), 10000, 1, 1000000,
            "Answers running at once."),
+    NUMBER(
+        "bot_max_records", KEY_INT, SECTION(worker.bot_max_records), 12288, 1, 10000000,
+        "Records in hand per bot, waiting and running; what comes above it is answered with "
+        "`busy_text` and dead-lettered as `overload`. Keep it below `window_records`: then a "
+        "flood of one bot never stops a partition."),
+    NUMBER("bot_max_bytes", KEY_INT, SECTION(worker.bot_max_bytes), 24 * MIB, 64 * KIB,
+           16384 * MIB, "Their bytes; keep it below `window_bytes`."),
+    NUMBER("pipeline_max_records", KEY_INT, SECTION(worker.pipeline_max_records), 14336, 1,
+           10000000, "The same per pipeline, over all its bots."),
+    NUMBER("pipeline_max_bytes", KEY_INT, SECTION(worker.pipeline_max_bytes), 28 * MIB,
+           64 * KIB, 16384 * MIB, "Their bytes."),
+    NUMBER("alone_ms", KEY_MS, SECTION(worker.alone_ms), 30000, 1000, 10 * MINUTE_MS,
+           "Longest that others wait while a question with which workers died runs alone; as "
+           "long they are then served again before the next such question."),
     NUMBER("shown_wait_ms", KEY_MS, SECTION(worker.shown_wait_ms), 20000, 0, 340000,
            "An end that no poll has rendered by then is sent to the message's `response_url`."),
 };
@@ -222,6 +236,13 @@ static const struct config_key pipeline_keys[] = {
            "Tries before the apology; only what has shown no text yet is tried again."),
     NUMBER("concurrency", KEY_INT, PIPELINE(concurrency), 1000, 1, 100000,
            "Answers of this pipeline running at once in one worker."),
+    NUMBER(
+        "breaker_failures", KEY_INT, PIPELINE(breaker_failures), 5, 0, 1000000,
+        "Failures in a row, of the kind that is tried again, after which nothing is sent for "
+        "`breaker_open_ms`; 0: never. Questions wait meanwhile, for `first_text_timeout_ms` "
+        "at most."),
+    NUMBER("breaker_open_ms", KEY_MS, PIPELINE(breaker_open_ms), 10000, 50, HOUR_MS,
+           "Pause of a failing pipeline; then one question is let through as a probe."),
 };
 
 static const struct config_key openai_keys[] = {

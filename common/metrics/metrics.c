@@ -42,6 +42,17 @@ void metric_register(struct metric *m)
     *link = m;
 }
 
+void metric_unregister(struct metric *m)
+{
+    if (!m->is_registered)
+        return;
+    m->is_registered = false;
+    struct metric **link = &metrics;
+    while (*link != m)
+        link = &(*link)->next;
+    *link = m->next;
+}
+
 void metric_observe_ms(struct metric *m, int64_t ms)
 {
     size_t bucket = 0;

@@ -33,6 +33,8 @@ struct metric {
 
 /* Registering twice is harmless; metrics of one name come out together, under one help text. */
 void metric_register(struct metric *m);
+/* For a metric that lives shorter than the process; safe when it is not registered. */
+void metric_unregister(struct metric *m);
 
 static inline void metric_add(struct metric *m, int64_t n)
 {

@@ -3,7 +3,6 @@
 
 #include "base/utf8.h"
 
-
 #include <setjmp.h>
 #include <stdarg.h>
 

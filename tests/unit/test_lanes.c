@@ -1,11 +1,9 @@
-/* Order in lanes, capacity over lanes, and places at pipelines' other sides. */
+/* Order in lanes, and capacity over lanes. */
 #include "lanes.h"
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "upstreams.h"
-
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -49,9 +47,14 @@ static int tear_down(void **state)
     return 0;
 }
 
+static void enter_of(size_t i, const char *lane, const char *group)
+{
+    lanes_enter(&lanes, &places[i], bytes_of_str(lane), bytes_of_str(group));
+}
+
 static void enter(size_t i, const char *lane)
 {
-    lanes_enter(&lanes, &places[i], bytes_of_str(lane));
+    enter_of(i, lane, "bot");
 }
 
 static void expect_turns(const char *expected)
@@ -119,6 +122,22 @@ static void test_capacity_is_shared_by_lanes(void **state)
     expect_turns("0 4 5 6 1");
 }
 
+/* Nor does a bot with many lanes delay another bot's more than one turn. */
+static void test_capacity_is_shared_by_groups(void **state)
+{
+    (void)state;
+    static const char *const flood[] = {"f0", "f1", "f2", "f3", "f4"};
+    lanes_set_capacity(&lanes, 1);
+    for (size_t i = 0; i < 5; i++)
+        enter_of(i, flood[i], "flood");
+    enter_of(5, "b", "calm");
+    enter_of(6, "c", "calm");
+    expect_turns("0");
+    for (size_t i = 0; i < 5; i++)
+        lanes_leave(&lanes, &places[turns[turn_count - 1]]);
+    expect_turns("0 1 5 2 6 3");
+}
+
 /* Thousands that end as soon as they begin: no recursion, nobody twice, nobody forgotten. */
 static void test_turns_that_end_at_once(void **state)
 {
@@ -134,82 +153,60 @@ static void test_turns_that_end_at_once(void **state)
     assert_int_equal(lanes.active, 0);
 }
 
-/* Against the rule itself: of each lane exactly the earliest is active, up to capacity. */
+/* --- against the rule itself --- */
+
+enum { LANES = 5, ROUNDS = 20000, ACTIVE = 3 };
+static size_t lane_of[PLACES], entered[PLACES];
+
+/* PLACES: nobody is in it. */
+static size_t earliest_in(size_t lane)
+{
+    size_t head = PLACES;
+    for (size_t k = 0; k < PLACES; k++) {
+        bool is_in = places[k].lane && lane_of[k] == lane;
+        if (is_in && (head == PLACES || entered[k] < entered[head]))
+            head = k;
+    }
+    return head;
+}
+
+/* Of each lane nobody but the earliest is active, and as many lanes as may be are. */
+static void expect_rule(void)
+{
+    size_t heads[LANES], used = 0, active = 0;
+    for (size_t l = 0; l < LANES; l++) {
+        heads[l] = earliest_in(l);
+        used += heads[l] < PLACES ? 1 : 0;
+    }
+    for (size_t k = 0; k < PLACES; k++) {
+        active += places[k].has_turn ? 1 : 0;
+        assert_true(!places[k].has_turn || heads[lane_of[k]] == k);
+    }
+    assert_int_equal(active, used < ACTIVE ? used : ACTIVE);
+    assert_int_equal(active, lanes.active);
+}
+
 static void test_random_against_the_rule(void **state)
 {
     (void)state;
     static const char *const names[] = {"a", "b", "c", "d", "e"};
-    size_t lane_of[PLACES] = {0}, entered[PLACES] = {0}, next = 1;
+    size_t next = 1;
     uint64_t seed = (uint64_t)clock_wall_ms();
     print_message("seed %" PRIu64 "\n", seed);
     random_seed(seed);
-    lanes_set_capacity(&lanes, 3);
-    for (unsigned round = 0; round < 20000; round++) {
+    lanes_set_capacity(&lanes, ACTIVE);
+    for (unsigned round = 0; round < ROUNDS; round++) {
         size_t i = random_below(PLACES);
         turn_count = 0;
         if (places[i].lane) {
             lanes_leave(&lanes, &places[i]);
         } else {
-            lane_of[i] = random_below(5);
+            lane_of[i] = random_below(LANES);
             entered[i] = next++;
-            enter(i, names[lane_of[i]]);
+            enter_of(i, names[lane_of[i]], lane_of[i] < 2 ? "bot" : "other");
         }
-        size_t active = 0, lanes_used = 0;
-        for (size_t l = 0; l < 5; l++) {
-            size_t head = PLACES;
-            for (size_t k = 0; k < PLACES; k++) {
-                bool is_in = places[k].lane && lane_of[k] == l;
-                if (is_in && (head == PLACES || entered[k] < entered[head]))
-                    head = k;
-            }
-            for (size_t k = 0; k < PLACES; k++)
-                if (places[k].has_turn && lane_of[k] == l)
-                    assert_int_equal(k, head);
-            lanes_used += head < PLACES ? 1 : 0;
-            active += head < PLACES && places[head].has_turn ? 1 : 0;
-        }
-        assert_int_equal(active, lanes_used < 3 ? lanes_used : 3);
-        assert_int_equal(active, lanes.active);
+        expect_rule();
     }
-}
-
-/* --- upstreams --- */
-
-static struct upstream_place seats[PLACES];
-static size_t seated[PLACES * 4];
-static size_t seated_count;
-
-static void note_seat(struct upstream_place *place, void *arg)
-{
-    (void)arg;
-    seated[seated_count++] = (size_t)(place - seats);
-}
-
-static void test_upstream_limit(void **state)
-{
-    (void)state;
-    struct upstreams u;
-    upstreams_init(&u, note_seat, NULL);
-    seated_count = 0;
-    for (size_t i = 0; i < 6; i++)
-        upstream_place_init(&seats[i]);
-    for (size_t i = 0; i < 4; i++)
-        upstreams_enter(&u, &seats[i], BYTES_LIT("main"), 2);
-    upstreams_enter(&u, &seats[4], BYTES_LIT("other"), 0);
-    assert_int_equal(seated_count, 3);
-    assert_int_equal(seated[2], 4);
-    assert_int_equal(u.waiting, 2);
-    upstreams_leave(&u, &seats[2]); /* out of the queue */
-    upstreams_leave(&u, &seats[0]);
-    assert_int_equal(seated_count, 4);
-    assert_int_equal(seated[3], 3);
-    upstreams_enter(&u, &seats[5], BYTES_LIT("main"), 3); /* a reload raised the limit */
-    assert_int_equal(seated_count, 5);
-    for (size_t i = 0; i < 6; i++)
-        upstreams_leave(&u, &seats[i]);
-    assert_int_equal(u.held, 0);
-    assert_int_equal(u.waiting, 0);
-    upstreams_free(&u);
 }
 
 #define LANE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -217,9 +214,12 @@ static void test_upstream_limit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LANE_TEST(test_order_within_a_lane),         LANE_TEST(test_leaving_from_the_middle),
-        LANE_TEST(test_capacity_is_shared_by_lanes), LANE_TEST(test_turns_that_end_at_once),
-        LANE_TEST(test_random_against_the_rule),     cmocka_unit_test(test_upstream_limit),
+        LANE_TEST(test_order_within_a_lane),
+        LANE_TEST(test_leaving_from_the_middle),
+        LANE_TEST(test_capacity_is_shared_by_lanes),
+        LANE_TEST(test_turns_that_end_at_once),
+        LANE_TEST(test_random_against_the_rule),
+        LANE_TEST(test_capacity_is_shared_by_groups),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
