@@ -344,8 +344,8 @@ void stage_start_worker(struct stage *s)
     buf_init(&kafka, 1024);
     buf_init(&store, 512);
     buf_init(&pipelines, 512);
-    buf_printf(&worker, "{\"admin\":\"127.0.0.1:0\",\"lease_ms\":%d,\"drain_ms\":%d}%c",
-               STAGE_LEASE_MS, s->drain_ms, '\0');
+    buf_printf(&worker, "{\"admin\":\"127.0.0.1:0\",\"lease_ms\":%d,\"drain_ms\":%d%s}%c",
+               STAGE_LEASE_MS, s->drain_ms, s->worker_settings, '\0');
     buf_printf(&kafka,
                "{\"bootstrap.servers\":\"%s\",\"topic_prefix\":\"%s\","
                "\"allow_unsafe_durability\":true}%c",
@@ -354,14 +354,15 @@ void stage_start_worker(struct stage *s)
                test_redis_url(s->redis), '\0');
     buf_printf(&pipelines,
                "{\"main\":{\"type\":\"openai\",\"url\":\"http://127.0.0.1:%u/v1\","
-               "\"model\":\"m\",\"concurrency\":4}}%c",
-               http_server_port(s->llm), '\0');
+               "\"model\":\"m\",\"concurrency\":4%s}}%c",
+               http_server_port(s->llm), s->pipeline_settings, '\0');
     struct parts parts = {
         .worker = worker.ptr,
         .kafka = kafka.ptr,
         .store = store.ptr,
-        .bots = BOT_WITH("\"notice_text\":\"NOTICE\",\"apology_text\":\"SORRY\","
-                         "\"handover_margin_ms\":1000"),
+        .bots = BOT_WITH(
+            "\"notice_text\":\"NOTICE\",\"apology_text\":\"SORRY\",\"busy_text\":\"BUSY\","
+            "\"handover_margin_ms\":1000"),
         .pipelines = pipelines.ptr,
     };
     struct config *config = config_load_good(&parts);
@@ -437,6 +438,7 @@ struct stage *stage_open(struct kafka *k)
     struct stage *s = BRG_NEW(struct stage);
     s->kafka = k;
     s->drain_ms = 300;
+    s->worker_settings = s->pipeline_settings = "";
     snprintf(s->prefix, sizeof(s->prefix), "s%016" PRIx64, random_u64());
     s->loop = loop_new();
     s->crypto = crypto_new();

@@ -1,0 +1,272 @@
+/* What holds a question back, or refuses it: caps of its bot and pipeline, the breaker, and the
+ * suspicion that workers died of it. */
+#include "support_config.h"
+#include "support_worker.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct kafka kafka;
+
+static int begin(void **state)
+{
+    if (!kafka_start(&kafka, 1))
+        return -1;
+    return config_files_begin(state);
+}
+
+static int end(void **state)
+{
+    kafka_stop(&kafka);
+    return config_files_end(state);
+}
+
+static int set_up(void **state)
+{
+    *state = stage_open(&kafka);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    stage_close(*state);
+    return 0;
+}
+
+static void restart_with(struct stage *s, const char *worker, const char *pipeline)
+{
+    s->worker_settings = worker;
+    s->pipeline_settings = pipeline;
+    stage_stop_worker(s, true);
+    stage_start_worker(s);
+}
+
+static struct stage_question of(const char *user)
+{
+    return (struct stage_question){.message_id = user, .user = user, .text = user};
+}
+
+static size_t call_of(const struct stage *s, const char *text)
+{
+    char quoted[32];
+    snprintf(quoted, sizeof(quoted), "\"%s\"", text);
+    size_t i = s->call_count;
+    while (i > 0) {
+        const struct buf *body = &s->calls[--i].body;
+        if (memmem(body->ptr, body->len, quoted, strlen(quoted)))
+            return i;
+    }
+    fail_msg("%s was not asked", text);
+    return 0;
+}
+
+static void answer(struct stage *s, const struct stage_question *q)
+{
+    size_t call = call_of(s, q->text);
+    stage_say(s, call, "answer");
+    stage_done(s, call);
+    stage_await_final(s, q, REASON_DONE, "answer");
+    stage_await_settled(s, q);
+}
+
+/* --- caps --- */
+
+static void expect_third_is_shed(struct stage *s)
+{
+    struct stage_question a = of("a"), b = of("b"), c = of("c"), d = of("d");
+    stage_ask(s, &a);
+    stage_ask(s, &b); /* the limit */
+    stage_await_calls(s, 2);
+    stage_ask(s, &c); /* and one more */
+    stage_await_final(s, &c, REASON_APOLOGY, "BUSY");
+    stage_await_settled(s, &c);
+    stage_await_letters(s, 1);
+    assert_string_equal(stage_letter_of(s, true, &c)->reason, "overload");
+    assert_int_equal(s->call_count, 2);
+    answer(s, &a);
+    stage_ask(s, &d);
+    stage_await_calls(s, 3);
+    answer(s, &d);
+    answer(s, &b);
+    stage_await_idle(s);
+}
+
+static void test_a_bots_records_are_capped(void **state)
+{
+    restart_with(*state, ",\"bot_max_records\":2", "");
+    expect_third_is_shed(*state);
+}
+
+static void test_a_pipelines_records_are_capped(void **state)
+{
+    restart_with(*state, ",\"pipeline_max_records\":2", "");
+    expect_third_is_shed(*state);
+}
+
+/* The lane's earlier question runs on; the shed one does not wait for it. */
+static void test_a_lane_is_capped_with_its_bot(void **state)
+{
+    struct stage *s = *state;
+    restart_with(s, ",\"bot_max_records\":2", "");
+    struct stage_question first = of("a"), second = of("a"), third = of("a");
+    second.message_id = "second";
+    third.message_id = "third";
+    stage_ask(s, &first);
+    stage_ask(s, &second);
+    stage_ask(s, &third);
+    stage_await_final(s, &third, REASON_APOLOGY, "BUSY");
+    stage_await_calls(s, 1);
+    answer(s, &first);
+    stage_await_calls(s, 2);
+    answer(s, &second);
+    stage_await_idle(s);
+}
+
+/* --- the breaker --- */
+
+static void test_a_breaker_holds_questions_back(void **state)
+{
+    struct stage *s = *state;
+    restart_with(s, "", ",\"breaker_failures\":2,\"breaker_open_ms\":1500");
+    struct stage_question a = of("a"), b = of("b"), c = of("c");
+    stage_ask(s, &a);
+    stage_ask(s, &b);
+    stage_await_calls(s, 2);
+    stage_refuse(s, 0, 503);
+    stage_refuse(s, 1, 503);
+    stage_ask(s, &c);
+    stage_linger(s, 1000); /* all want a place: two after a pause of 500 ms at most */
+    assert_int_equal(s->call_count, 2);
+    stage_await_calls(s, 3);
+    stage_linger(s, 300);
+    assert_int_equal(s->call_count, 3); /* the probe */
+    stage_say(s, 2, "up again");
+    stage_await_calls(s, 5);
+    for (size_t i = 2; i < 5; i++) {
+        if (i > 2)
+            stage_say(s, i, "me too");
+        stage_done(s, i);
+    }
+    stage_await_idle(s);
+    assert_int_equal(s->call_count, 5);
+}
+
+static void test_a_breaker_is_not_waited_for_longer_than_for_text(void **state)
+{
+    struct stage *s = *state;
+    restart_with(s, "",
+                 ",\"breaker_failures\":1,\"breaker_open_ms\":60000,"
+                 "\"first_text_timeout_ms\":1000");
+    struct stage_question q = of("a");
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_refuse(s, 0, 503);
+    stage_await_final(s, &q, REASON_APOLOGY, "SORRY");
+    stage_await_letters(s, 1);
+    assert_string_equal(stage_letter_of(s, true, &q)->reason, "failed");
+    assert_string_equal(stage_letter_of(s, true, &q)->attempts, "1");
+    assert_int_equal(s->call_count, 1);
+}
+
+/* --- suspicion --- */
+
+static void die_and_come_back(struct stage *s)
+{
+    stage_stop_worker(s, false);
+    stage_start_worker(s);
+}
+
+static void test_what_kills_workers_runs_alone_and_then_not_at_all(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question bad = of("bad"), other = of("other");
+    stage_ask(s, &bad);
+    stage_await_calls(s, 1);
+    die_and_come_back(s);
+    stage_await_calls(s, 2);
+    die_and_come_back(s);
+    stage_await_calls(s, 3);
+    assert_int_equal(call_of(s, "bad"), 2);
+    stage_ask(s, &other);
+    stage_linger(s, 500);
+    assert_int_equal(s->call_count, 3); /* the third start is alone */
+    die_and_come_back(s);
+    stage_await_final(s, &bad, REASON_APOLOGY, "SORRY");
+    stage_await_letters(s, 1);
+    assert_string_equal(stage_letter_of(s, true, &bad)->reason, "poison");
+    stage_await_calls(s, 4);
+    answer(s, &other);
+    stage_await_idle(s);
+    assert_int_equal(s->call_count, 4);
+}
+
+static void test_alone_ends_with_the_answer(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question slow = of("slow"), other = of("other");
+    stage_ask(s, &slow);
+    stage_await_calls(s, 1);
+    die_and_come_back(s);
+    stage_await_calls(s, 2);
+    die_and_come_back(s);
+    stage_await_calls(s, 3);
+    stage_ask(s, &other);
+    stage_linger(s, 300);
+    assert_int_equal(s->call_count, 3);
+    answer(s, &slow);
+    stage_await_calls(s, 4);
+    answer(s, &other);
+    stage_await_idle(s);
+}
+
+/* An orderly end takes its start back, and who showed something is not suspected yet. */
+static void test_drains_and_shown_text_are_no_suspicion(void **state)
+{
+    enum { DEATHS = 4 };
+    struct stage *s = *state;
+    struct stage_question drained = of("drained"), shown = of("shown");
+    s->drain_ms = 50;
+    restart_with(s, "", "");
+    stage_ask(s, &drained);
+    stage_await_calls(s, 1);
+    for (size_t i = 1; i <= DEATHS; i++) {
+        stage_stop_worker(s, true);
+        stage_start_worker(s);
+        stage_await_calls(s, i + 1);
+    }
+    stage_ask(s, &shown);
+    stage_await_calls(s, DEATHS + 2); /* both at once */
+    stage_say(s, call_of(s, "shown"), "ans");
+    stage_await_text(s, &shown, "ans");
+    answer(s, &drained);
+    size_t calls = s->call_count;
+    for (size_t i = 1; i <= 2; i++) {
+        die_and_come_back(s);
+        stage_await_calls(s, calls + i);
+    }
+    struct stage_question other = of("other");
+    stage_ask(s, &other);
+    stage_await_calls(s, calls + 3);
+    answer(s, &other);
+    answer(s, &shown);
+    stage_await_idle(s);
+}
+
+#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STAGE_TEST(test_a_bots_records_are_capped),
+        STAGE_TEST(test_a_pipelines_records_are_capped),
+        STAGE_TEST(test_a_lane_is_capped_with_its_bot),
+        STAGE_TEST(test_a_breaker_holds_questions_back),
+        STAGE_TEST(test_a_breaker_is_not_waited_for_longer_than_for_text),
+        STAGE_TEST(test_what_kills_workers_runs_alone_and_then_not_at_all),
+        STAGE_TEST(test_alone_ends_with_the_answer),
+        STAGE_TEST(test_drains_and_shown_text_are_no_suspicion),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
