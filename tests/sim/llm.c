@@ -264,7 +264,9 @@ static void on_chat(struct llm *l, struct http_request *req)
     struct bytes question = last_user_text(body);
     struct llm_script script;
     llm_script_of(question, &l->defaults, &script);
-    uint64_t before = script.fail_status ? calls_before(l, question) : 0;
+    bool is_counted = script.fail_status || script.vary;
+    uint64_t before = is_counted ? calls_before(l, question) : 0;
+    script.nth = script.vary ? before : 0;
     struct call *call = remember(l, req, body, question);
     if (script.fail_status && before < script.fail_times) {
         if (call)
@@ -391,7 +393,7 @@ static int usage(void)
         "An OpenAI-compatible server with deterministic answers. A question may hold its own\n"
         "directives in braces, e.g. \"hello {tokens=40 rate=10}\":\n"
         "  tokens=N size=BYTES rate=TOKENS/S delay=MS fail=STATUSxTIMES hang=N cut=N junk=N\n"
-        "  error=N usage=1 think=1 json=1 done=0\n"
+        "  error=N usage=1 think=1 json=1 done=0 vary=1\n"
         "GET /calls[?question=TEXT] lists the calls that arrived.\n",
         stderr);
     return BRG_EXIT_USAGE;

@@ -28,6 +28,7 @@ static void set(struct llm_script *s, struct bytes name, struct bytes value)
     s->usage |= bytes_eq_str(name, "usage") && v;
     s->think |= bytes_eq_str(name, "think") && v;
     s->json |= bytes_eq_str(name, "json") && v;
+    s->vary |= bytes_eq_str(name, "vary") && v;
 }
 
 /* The last "{…}" that holds only name=number pairs. */
@@ -77,7 +78,10 @@ void llm_answer(struct crypto *c, struct bytes question, const struct llm_script
                 struct buf *out, size_t **ends, size_t *count)
 {
     uint8_t digest[CRYPTO_SHA256_BYTES];
-    crypto_sha256(c, &question, 1, digest);
+    char nth[24];
+    snprintf(nth, sizeof(nth), "\n%llu", (unsigned long long)script->nth);
+    struct bytes source[] = {question, bytes_of_str(nth)};
+    crypto_sha256(c, source, script->nth > 0 ? 2 : 1, digest);
     size_t room = 0, n = 0;
     size_t *at = NULL;
     for (bool is_last = false; !is_last; n++) {

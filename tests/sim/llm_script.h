@@ -8,7 +8,8 @@
  *   cut=N      connection cut after N tokens            junk=N    a line that is no JSON, then
  * the end error=N    an error object in mid-stream            done=0    no [DONE] at the end
  *   usage=1    a usage-only chunk at the end            think=1   reasoning comes first
- *   json=1     a plain JSON answer instead of a stream */
+ *   json=1     a plain JSON answer     vary=1    every call of a question gets another answer
+ */
 #pragma once
 
 #include "base/buf.h"
@@ -20,7 +21,8 @@ struct llm_script {
     uint64_t tokens, size, rate, delay_ms;
     uint64_t fail_status, fail_times;
     uint64_t hang, cut, junk, error; /* 0: never */
-    bool no_done, usage, think, json;
+    bool no_done, usage, think, json, vary;
+    uint64_t nth; /* with `vary`: how many calls of this question came before */
 };
 
 /* `defaults` is what a question without directives gets. */
