@@ -16,7 +16,7 @@
 enum {
     HTTP_PARAMS = 32,            /* more in one query is malformed */
     HTTP_REPLY_HEADERS = 4,      /* set by http_reply_header */
-    HTTP_TARGET_BYTES = 32768,   /* all header memory of a connection: never reached */
+    HTTP_TARGET_BYTES = 16384,   /* all header memory of a connection: never reached */
     HTTP_STREAM_BYTES = 1048576, /* not yet taken by the client */
     HTTP_KEPT_BYTES = 16384,     /* buffers of a recycled request above this are freed */
     HTTP_SPARE_REQUESTS = 256,

@@ -6,9 +6,9 @@
 #include <unistd.h>
 
 enum {
-    /* At exactly 32 KiB libmicrohttpd takes the memory from malloc; one byte more makes it an
-     * mmap for each connection. */
-    CONNECTION_BYTES = 32768,
+    /* Head and read buffer of a connection; a longer head is refused. libmicrohttpd zeroes all
+     * of it between two requests. Above 32 KiB it would be an mmap for each connection. */
+    CONNECTION_BYTES = 16384,
     RUNS_A_TURN = 8,
     /* libmicrohttpd is run at least so often while it has connections: whatever its epoll mode
      * may have left waiting (it has been seen to) waits no longer than this. */
