@@ -54,10 +54,6 @@ def stood_still(h, begin, end):
     return any(at < end and at + late + 0.5 > begin for at, late in h.lags)
 
 
-def is_prefix(text, answer):
-    return answer.startswith(text)
-
-
 def parts(h, content):
     """(kind, answer text) of what a final bubble shows."""
     t = h.texts
@@ -92,7 +88,7 @@ def contents(h):
     for q in h.questions:
         for e in q.shown:
             kind, text = parts(h, e.content)
-            if not e.finish and kind != "placeholder" and not (kind == "answer" and is_prefix(text, q.answer)):
+            if not e.finish and kind != "placeholder" and not (kind == "answer" and q.writers(text, h.made(q))):
                 yield f"a live bubble shows {e.content[-60:]!r}", q, e.got
             if e is q.end:      # what comes after it is judged by final_stays
                 yield from _final(h, q, e, kind, text)
@@ -101,11 +97,11 @@ def contents(h):
 def _final(h, q, e, kind, text):
     life = (q.asked, e.got)
     if kind == "answer":
-        if text != q.answer:
+        if text not in [q.answer(n) for n in q.writers(text, h.made(q))]:
             yield f"final text is not the answer: …{text[-60:]!r}", q, e.got
     elif kind == "placeholder":
         yield "ended with the placeholder", q, e.got
-    elif text and not is_prefix(text, q.answer):
+    elif text and not q.writers(text, h.made(q)):
         yield f"the text before the {kind} is not the answer's beginning: …{text[-60:]!r}", q, e.got
     elif kind == "lost" and not lost_store(h, *life):
         yield "lost, but the store never was", q, e.got
@@ -142,41 +138,63 @@ def ends(h):
             yield "never ended", q, q.last
 
 
+class _Growth:
+    """The text that counts so far and whose it may be. Later text extends it, or is that of a later call that has caught up
+    in length or has ended; an earlier call's text never comes back."""
+
+    def __init__(self, h, q):
+        self.q, self.made, self.text, self.at, self.writers = q, h.made(q), "", None, None
+
+    def take(self, text, at, is_final):
+        """What is wrong with this as the next text; it counts from now on, unless it was the beginning of what was there."""
+        if not text:
+            return f"nothing after {len(self.text)} characters" if self.text else None
+        writers = self.q.writers(text, self.made)
+        wrong = None
+        if self.writers is not None:
+            same = [n for n in self.writers if n in writers]
+            later = [n for n in writers if n > min(self.writers)]
+            is_as_long = len(text.encode()) >= len(self.text.encode()) or is_final
+            if same and not text.startswith(self.text):
+                wrong = f"{len(self.text)} characters at {self.at:.2f} became {len(text)}"
+            elif not same and not later:
+                wrong = f"text of call {writers} after that of call {self.writers}, shown at {self.at:.2f}"
+            elif not same and not is_as_long:
+                wrong = f"a later call's text came early: {len(self.text)} characters at {self.at:.2f} became {len(text)}"
+        if wrong is None:
+            self.text, self.at, self.writers = text, at, writers
+        return wrong
+
+
 def never_back(h):
     """Shown text only grows, while the store lives."""
     for q in h.questions:
-        before = None       # longest answer text that counts
+        growth = _Growth(h, q)
         for e in q.shown:
             kind, text = parts(h, e.content)
-            if lost_store(h, e.sent, e.got) or lost_store(h, q.asked, e.got) and before is None:
-                before = None
-            elif before is not None and not text.startswith(before.text) and not is_store_away(h, e):
-                if not (e.finish and kind in ("busy", "lost")):
-                    yield f"text went back: {len(before.text)} characters at {before.at:.2f}, then {kind} with {len(text)}", q, e.got
+            if lost_store(h, e.sent, e.got):
+                growth = _Growth(h, q)
+            elif e.finish and kind in ("busy", "lost"):
+                break
+            else:
+                wrong = growth.take(text, e.got, e.finish)
+                if wrong and not is_store_away(h, e):
+                    yield "shown text went back: " + wrong, q, e.got
                     break
-            if kind in ("answer", "notice", "apology") and text and not lost_store(h, e.sent, e.got) and (
-                    before is None or len(text) > len(before.text)):
-                before = _Text(text, e.got)
-
-
-@dataclass
-class _Text:
-    text: str
-    at: float
 
 
 def store_grows(h):
     """The same for what the store held between the polls, and one epoch after the other."""
     for q in h.questions:
-        looks = h.looks.get(q.stream, [])
+        growth, looks = _Growth(h, q), h.looks.get(q.stream, [])
         for before, now in zip(looks, looks[1:]):
             if lost_store(h, before.at, now.at):
+                growth = _Growth(h, q)
                 continue
-            text, grown = before.text, now.text
-            if before.state != "final" and now.state == "final":
-                grown = parts(h, grown)[1] or text if parts(h, grown)[0] != "answer" else grown
-            if not grown.startswith(text):
-                yield f"the store's text went from {len(before.text)} characters to {len(now.text)}, epoch {before.epoch} to {now.epoch}", q, now.at
+            kind, text = parts(h, now.text)
+            wrong = growth.take(text, now.at, now.state == "final") if kind in ("answer", "notice", "apology") else None
+            if wrong:
+                yield f"the store's text went back under epoch {now.epoch}: {wrong}", q, now.at
                 break
             if now.epoch < before.epoch:
                 yield f"epoch went from {before.epoch} to {now.epoch}", q, now.at
@@ -229,10 +247,9 @@ def _planned_calls(h, q):
 
 def calls(h):
     """The pipeline is called once, and once more for each takeover or retry that a fault explains."""
-    made = Counter(c.question for c in h.calls)
     for q in h.questions:
         least, most = _planned_calls(h, q)
-        n, over = made[q.text], q.over
+        n, over = h.made(q), q.over
         hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith("-ingress")]
         allowed = most
         for f in hits:

@@ -2,14 +2,16 @@
 Times are seconds since the run's start. Only data: check.py judges it, so that its rules can be tested on made-up histories."""
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 WORDS = ("数据", "报告", "summary", "结果", "été", "分析", "🚀", "模型", "value", "данные", "总结", "line")
 
 
-def answer_of(question, tokens):
-    """The simulator's answer (tests/sim/llm_script.c); world.py compares one with `botbridge-sim llm --answer`."""
-    digest = hashlib.sha256(question.encode()).digest()
+def answer_of(question, tokens, nth=0):
+    """The simulator's answer to the nth call of a question (tests/sim/llm_script.c, `vary`); world.py compares one with
+    `botbridge-sim llm --answer`."""
+    digest = hashlib.sha256((question + (f"\n{nth}" if nth else "")).encode()).digest()
     out = [f"{WORDS[(digest[i % 32] + i * 7) % 12]}{digest[i % 32]:02x}{i}{'。' + chr(10) if i % 9 == 8 else ','}" for i in range(tokens - 1)]
     return "".join(out) + "完"
 
@@ -36,12 +38,24 @@ class Question:
     number: int
     user: str
     text: str
-    answer: str
+    tokens: int
     stream: str
     directives: dict = field(default_factory=dict)
     events: list = field(default_factory=list)
     response_code: str = ""
     msgid: str = ""
+    answers: dict = field(default_factory=dict, repr=False)
+
+    def answer(self, nth):
+        """What call `nth` of the pipeline says: with `vary` each something else, so that writers can be told apart."""
+        nth = nth if "vary" in self.directives else 0
+        if nth not in self.answers:
+            self.answers[nth] = answer_of(self.text, self.tokens, nth)
+        return self.answers[nth]
+
+    def writers(self, text, made):
+        """Which of `made` calls' answers begin with this text."""
+        return [n for n in range(max(made, 1)) if self.answer(n).startswith(text)]
 
     @property
     def asked(self):
@@ -141,6 +155,13 @@ class History:
     deliveries: list = field(default_factory=list)      # (response code, was accepted, at, text)
     accidents: list = field(default_factory=list)       # what is wrong whatever the history: deaths, sanitizers, logs, fds
     lags: list = field(default_factory=list)            # (at, seconds) this harness itself stood still
+    _made: Counter = None
+
+    def made(self, q):
+        """How often the pipeline was called for a question."""
+        if self._made is None or sum(self._made.values()) != len(self.calls):
+            self._made = Counter(c.question for c in self.calls)
+        return self._made[q.text]
 
     def near(self, begin, end, grace=0.0, kinds=None):
         return [f for f in self.faults if f.overlaps(begin, end, grace) and (kinds is None or re.fullmatch(kinds, f.kind))]

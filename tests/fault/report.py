@@ -67,7 +67,7 @@ def write(h, violations, injector, world, out):
         out(f"\n!! {v.rule}: {v.text}")
         q = v.question
         if q is not None:
-            out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer)} characters, {q.directives or 'no directives'}")
+            out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer(0))} characters, {q.directives}")
             for line in bubble(h, q):
                 out("     " + line)
             last = None

@@ -7,7 +7,7 @@ import random
 import secrets
 
 import wecom
-from history import Event, Question, answer_of
+from history import Event, Question
 
 HANGS_UP_S, REPEAT_S, DELIVERIES = 5.0, 5.0, 3
 POLL_S = 1.0
@@ -112,11 +112,13 @@ class Users:
         number = len(self.history.questions)
         tokens, rate = self.rng.randrange(12, 90), self.rng.choice((8, 12, 20, 40))
         more = self.rng.choices([k for _, k in KINDS], [w for w, _ in KINDS])[0]
+        if self.rng.random() < 0.6:
+            more = f"{more} vary=1".strip()
         unique = f"q{number:05d}x" + secrets.token_hex(5)
         self.world.note_text(unique)
         text = f"问题 {unique} {{tokens={tokens} rate={rate}{' ' + more if more else ''}}}"
         msgid = secrets.token_hex(16)
-        q = Question(number, user, text, answer_of(text, tokens), wecom.stream_id(self.bot.name, msgid),
+        q = Question(number, user, text, tokens, wecom.stream_id(self.bot.name, msgid),
                      dict(p.split("=") for p in more.split()), msgid=msgid)
         if self.receiver and self.rng.random() < 0.5:
             q.response_code = secrets.token_hex(12)
