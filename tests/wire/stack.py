@@ -138,10 +138,17 @@ class Kafka:
 
 
 class Redis:
-    def __init__(self, directory):
+    """`clock_off_s`: how far its wall clock is off."""
+
+    def __init__(self, directory, clock_off_s=0):
         self.port = free_ports(1)[0]
+        env = {}
+        if clock_off_s:
+            library = Path(directory) / "clock_off.so"
+            subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "wire" / "clock_off.c"], check=True, timeout=60)
+            env = {"LD_PRELOAD": str(library), "CLOCK_OFF_S": str(clock_off_s)}
         self.process = Process("redis", ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-                                         "--dir", directory], directory)
+                                         "--dir", directory], directory, env=env)
 
     def start(self):
         self.process.start()
@@ -185,10 +192,12 @@ class Llm:
 class Stack:
     """N ingresses and M workers with a store of their own. `settings` are merged over the configuration per section."""
 
-    def __init__(self, kafka, ingresses=1, workers=1, bots=None, settings=None, pipelines=None, bot_settings=None):
+    def __init__(self, kafka, ingresses=1, workers=1, bots=None, settings=None, pipelines=None, bot_settings=None,
+                 partitions=12, clock_off_s=0):
         self.temp = tempfile.TemporaryDirectory(prefix="botbridge-wire-")
         self.dir = Path(self.temp.name)
-        self.kafka, self.redis, self.llm = kafka, Redis(self.dir), Llm(self.dir)
+        self.kafka, self.redis, self.llm = kafka, Redis(self.dir, clock_off_s), Llm(self.dir)
+        self.partitions = partitions
         self.bots = bots or [Bot("main"), Bot("other")]
         self.bot = self.bots[0]
         self.prefix = "t" + secrets.token_hex(5)
@@ -237,8 +246,8 @@ class Stack:
                 p.env = env
                 self.write_config(kind, i)
         self.env = env
-        subprocess.run([BIN / "botbridge", "topics", "create", self.config_file(), "--replication", "1"], check=True, timeout=60,
-                       env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+        subprocess.run([BIN / "botbridge", "topics", "create", self.config_file(), "--replication", "1", "--partitions", str(self.partitions)],
+                       check=True, timeout=60, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
         for p in self.programs:
             p.start(wait=False)
         for p in self.programs:
