@@ -85,8 +85,15 @@ class Link:
             writer.write(piece[:TRICKLE_BYTES])
             piece = piece[TRICKLE_BYTES:]
             await asyncio.sleep(TRICKLE_SECONDS)
+            _check(writer)
+        _check(writer)
         writer.write(piece)
         await writer.drain()
+
+
+def _check(writer):
+    if writer.transport.is_closing():
+        raise ConnectionResetError("the other side is gone")
 
 
 def _reset(writer):
