@@ -40,7 +40,7 @@ class Subject:
 class Bench:
     def __init__(self, directory, args):
         self.dir, self.args = Path(directory), args
-        self.rounds, self.seconds = (1, 1) if args.quick else (3, 2.5)
+        self.rounds, self.seconds = (1, 1) if args.quick else (3, 3)  # wrk takes whole seconds
         self.bot = Bot("bench", token="benchtoken", receive_id="")
         self.ids = traffic.stream_ids(self.bot, STREAMS)
         self.notes, self.rates = [], {}
@@ -226,7 +226,7 @@ class Bench:
         self.print(f"{pkgs} · {version(['openssl', 'version']).split('(')[0].strip()} · redis {redis.group(1) if redis else '?'} · "
                    f"Apache Kafka {self.kafka_version()} · wrk {version(['wrk', '-v']).split()[1]} · node {version(['node', '--version'])}")
         self.print(f"measured: alone on core {rig.MEASURED}; wrk, Redis, Kafka: together on core {rig.LOAD}. Median of {self.rounds} run(s) of "
-                   f"{self.seconds} s, interleaved.\n{STREAMS:,} streams, {POLL_CONNECTIONS} connections for polls, {MESSAGE_CONNECTIONS} for messages. "
+                   f"{self.seconds} s, interleaved.\n{STREAMS:,} streams, {POLL_CONNECTIONS} connections for polls, {MESSAGE_CONNECTIONS} for messages."
                    "\nCPU µs: processor time of the measured process, a request. core: how full it kept its core. full core: requests a second "
                    "of that cost on a core\nthat it has for itself; where core is under 100 %, the load core or others on this machine were the limit.\n")
         self.print(HEAD)
