@@ -150,6 +150,8 @@ class _Growth:
         if not text:
             return f"nothing after {len(self.text)} characters" if self.text else None
         writers = self.q.writers(text, self.made)
+        if not writers:
+            return None     # contents() says that nobody wrote this
         wrong = None
         if self.writers is not None:
             same = [n for n in self.writers if n in writers]
