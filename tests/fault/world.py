@@ -77,6 +77,8 @@ class Store(Redis):
         reader, writer = link
 
         async def ask():
+            if writer.transport.is_closing():
+                raise ConnectionResetError("the store is gone")
             for s in streams:
                 writer.write(b"MULTI\r\n" + self._command("HMGET", f"bb:{{{s}}}:m", "state", "owed", "epoch")
                              + self._command("GET", f"bb:{{{s}}}:t") + b"EXEC\r\n")
