@@ -1,6 +1,7 @@
 #include "ingress.h"
 
 #include "accept.h"
+#include "admission.h"
 #include "events.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -25,6 +26,8 @@
 static struct metric gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_ingress_held_polls", NULL,
            "Polls that wait for the store to come back."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_held_polls_limit", NULL,
+           "Their bound (ingress.max_connections)."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_entries", NULL,
            "Streams remembered for when the store is away."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_entries_limit", NULL, "Their bound."),
@@ -32,6 +35,10 @@ static struct metric gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_bytes_limit", NULL, "Their bound."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_owed_closes", NULL,
            "Ends told to users that the store does not know yet."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_owed_closes_limit", NULL, "Their bound."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_rate_users", NULL,
+           "Users whose questions per minute are counted."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_rate_users_limit", NULL, "Their bound."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_store_up", NULL, "1 while the store answers."),
 };
 
@@ -40,11 +47,15 @@ static void on_scrape(void *arg)
     const struct ingress *in = arg;
     const int64_t values[] = {
         (int64_t)in->held_count,
+        in->config->ingress.max_connections,
         (int64_t)recall_entries(in->recall),
         (int64_t)recall_entries_limit(in->recall),
         (int64_t)recall_bytes(in->recall),
         (int64_t)recall_bytes_limit(in->recall),
         (int64_t)owed_count(in->owed),
+        (int64_t)owed_limit(in->owed),
+        (int64_t)admission_users(in->admission),
+        (int64_t)admission_users_limit(in->admission),
         store_is_up(in->store),
     };
     for (size_t i = 0; i < sizeof(gauges) / sizeof(*gauges); i++)
@@ -182,7 +193,7 @@ static bool start_store(struct ingress *in, struct brg_error *error)
     in->store = store_new(in->loop, &options, error);
     if (!in->store)
         return false;
-    in->owed = owed_new(in->loop, in->store);
+    in->owed = owed_new(in->loop, in->store, (size_t)c->ingress.owed_closes);
     store_watch(in->store, on_store, in);
     return true;
 }
@@ -233,6 +244,7 @@ static struct ingress *allocate(struct config *config, const char *path)
     in->crypto = crypto_new();
     in->recall = recall_new((size_t)config->ingress.memory_entries,
                             (size_t)config->ingress.memory_bytes);
+    in->admission = admission_new((size_t)config->ingress.rate_users);
     list_init(&in->held);
     buf_init(&in->opened, SCRATCH_MAX_BYTES);
     buf_init(&in->sealing, SCRATCH_MAX_BYTES);
@@ -279,6 +291,7 @@ void ingress_free(struct ingress *in)
         store_free(in->store);
     if (in->owed)
         owed_free(in->owed);
+    admission_free(in->admission);
     recall_free(in->recall);
     envelope_free(&in->envelope);
     buf_free(&in->rendered);

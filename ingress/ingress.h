@@ -14,6 +14,7 @@
 #include "loop/loop.h"
 #include "store/store.h"
 
+struct admission;
 struct recall;
 struct owed;
 
@@ -35,6 +36,7 @@ struct ingress {
     struct bus_producer *producer;
     struct http_server *server;
     struct http_admin *admin;
+    struct admission *admission;
     struct recall *recall;
     struct owed *owed;
     struct list held; /* polls that wait for the store to come back */

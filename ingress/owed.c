@@ -4,7 +4,6 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
-#define OWED_MAX 16384    /* about 3 MB */
 #define OWED_IN_FLIGHT 64 /* the store just came back: leave room for polls */
 #define OWED_RETRY_MS 1000
 
@@ -20,6 +19,7 @@ struct owed {
     struct loop *loop;
     struct store *store;
     struct list waiting;
+    size_t max_ends;
     size_t waiting_count, in_flight;
     bool is_paused; /* the store failed one: wait for the timer or for it to come up */
     struct wheel_timer retry;
@@ -33,11 +33,12 @@ static struct metric dropped_total =
 
 static void on_retry(struct wheel_timer *t, void *arg);
 
-struct owed *owed_new(struct loop *loop, struct store *store)
+struct owed *owed_new(struct loop *loop, struct store *store, size_t max_ends)
 {
     struct owed *o = BRG_NEW(struct owed);
     o->loop = loop;
     o->store = store;
+    o->max_ends = max_ends;
     list_init(&o->waiting);
     wheel_timer_init(&o->retry, on_retry, o);
     metric_register(&written_total);
@@ -107,10 +108,10 @@ void owed_store_up(struct owed *o)
 
 void owed_close(struct owed *o, const struct store_stream *stream, enum stream_reason reason)
 {
-    if (o->waiting_count == OWED_MAX) {
+    if (o->waiting_count >= o->max_ends) {
         free(pop(o));
         metric_add(&dropped_total, 1);
-        log_error("owed", "dropped", "limit=%d", OWED_MAX);
+        log_error("owed", "dropped", "limit=%zu", o->max_ends);
     }
     struct owed_end *end = brg_calloc(1, sizeof(*end) + stream->id.len + stream->bot.len);
     end->owner = o;
@@ -128,4 +129,9 @@ void owed_close(struct owed *o, const struct store_stream *stream, enum stream_r
 size_t owed_count(const struct owed *o)
 {
     return o->waiting_count + o->in_flight;
+}
+
+size_t owed_limit(const struct owed *o)
+{
+    return o->max_ends;
 }

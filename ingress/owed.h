@@ -7,7 +7,7 @@
 
 struct owed;
 
-struct owed *owed_new(struct loop *loop, struct store *store);
+struct owed *owed_new(struct loop *loop, struct store *store, size_t max_ends);
 /* After store_free: answers of the store that are still to come belong to it. */
 void owed_free(struct owed *o);
 
@@ -15,3 +15,4 @@ void owed_free(struct owed *o);
 void owed_close(struct owed *o, const struct store_stream *stream, enum stream_reason reason);
 void owed_store_up(struct owed *o);
 size_t owed_count(const struct owed *o);
+size_t owed_limit(const struct owed *o);

@@ -1,6 +1,7 @@
 #include "publish.h"
 
 #include "accept.h"
+#include "admission.h"
 #include "base/clock.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -243,7 +244,8 @@ static void open_stream(struct publish *p)
     store_open(in->store, &stream, STREAM_OPEN, on_opened, p);
 }
 
-static void set_times(struct publish *p, int64_t sent_at_s)
+/* True: the message was seen before. */
+static bool set_times(struct publish *p, int64_t sent_at_s)
 {
     struct message *m = &p->message;
     m->received_at_ms = store_now_ms(p->reply.in->store);
@@ -261,6 +263,15 @@ static void set_times(struct publish *p, int64_t sent_at_s)
         .deadline_at_ms = m->deadline_at_ms,
     };
     note(p, &r);
+    return is_repeat;
+}
+
+/* A repeat was counted when it came first. */
+static bool is_admitted(struct publish *p)
+{
+    struct ingress *in = p->reply.in;
+    return admission_take(in->admission, bot_of(p), p->message.sender_id,
+                          p->reply.bot->user_rate_per_min, loop_now_ms(in->loop));
 }
 
 void publish_start(struct ingress *in, const struct reply_source *source,
@@ -284,8 +295,10 @@ void publish_start(struct ingress *in, const struct reply_source *source,
         .response_url = callback->response_url,
         .raw = callback->root,
     };
-    set_times(p, source->sent_at_s);
-    if (store_is_up(in->store))
+    bool is_repeat = set_times(p, source->sent_at_s);
+    if (!is_repeat && !is_admitted(p))
+        say_busy(p, "the user asks too often");
+    else if (store_is_up(in->store))
         open_stream(p);
     else
         produce(p);

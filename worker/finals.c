@@ -12,9 +12,9 @@ struct final {
     char bytes[]; /* id, bot, text */
 };
 
-void finals_init(struct finals *f)
+void finals_init(struct finals *f, size_t max_bytes)
 {
-    *f = (struct finals){0};
+    *f = (struct finals){.max_bytes = max_bytes};
 }
 
 static struct final *kept_at(const struct finals *f, size_t index)
@@ -66,7 +66,7 @@ void finals_add(struct finals *f, const struct store_stream *stream, uint64_t ep
     added->stream.id.ptr = added->bytes;
     added->stream.bot.ptr = bot;
     finals_expire(f, now_ms);
-    while (f->count == FINALS_MAX_COUNT || (f->count > 0 && f->bytes + size > FINALS_MAX_BYTES))
+    while (f->count == FINALS_MAX_COUNT || (f->count > 0 && f->bytes + size > f->max_bytes))
         drop_oldest(f);
     f->ring[(f->first + f->count) % FINALS_MAX_COUNT] = added;
     f->count++;

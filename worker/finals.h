@@ -7,7 +7,6 @@
 
 #define FINALS_KEPT_MS 30000
 #define FINALS_MAX_COUNT 8192
-#define FINALS_MAX_BYTES (32u << 20)
 
 struct final;
 
@@ -16,9 +15,10 @@ struct finals {
     size_t first; /* the oldest */
     size_t count;
     size_t bytes;
+    size_t max_bytes;
 };
 
-void finals_init(struct finals *f);
+void finals_init(struct finals *f, size_t max_bytes);
 void finals_free(struct finals *f);
 
 /* Copies everything. */

@@ -21,9 +21,6 @@ enum {
     RETRY_BASE_MS = 500,
     RETRY_CAP_MS = 10000,
     SECOND_LOOK_MS = 100,
-    /* Puts under way at once, over all sessions: enough to keep a store busy, answered within
-     * milliseconds by one that keeps up. */
-    PUTS_IN_FLIGHT_MAX = 512,
 };
 
 /* session.c */

@@ -40,8 +40,6 @@ static struct metric begun_limit = METRIC(METRIC_GAUGE, "botbridge_worker_sessio
                                           NULL, "Bound of the above (worker.max_sessions)");
 static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_worker_frontier_age_ms",
                                            NULL, "Age of the oldest incomplete record");
-static struct metric finals_kept = METRIC(METRIC_GAUGE, "botbridge_worker_finals", NULL,
-                                          "Final texts kept to be written again");
 
 static struct metric quota_gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_worker_bot_records", NULL,
@@ -59,6 +57,29 @@ static struct metric quota_gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_bytes_limit", NULL,
            "Bound of the above (worker.pipeline_max_bytes)"),
 };
+
+static struct metric other_gauges[] = {
+    METRIC(METRIC_GAUGE, "botbridge_worker_finals", NULL,
+           "Final texts kept to be written again"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_finals_limit", NULL, "Their bound"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_finals_bytes", NULL, "Bytes they take"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_finals_bytes_limit", NULL,
+           "Bound of the above (worker.finals_bytes)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_puts_in_flight", NULL,
+           "Writes of text or lease that the store has not answered"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_puts_in_flight_limit", NULL,
+           "Bound of the above; what is due waits"),
+};
+
+static void refresh_others(const struct worker *w)
+{
+    const int64_t values[] = {
+        (int64_t)w->finals.count,     FINALS_MAX_COUNT,           (int64_t)w->finals.bytes,
+        (int64_t)w->finals.max_bytes, (int64_t)w->puts_in_flight, PUTS_IN_FLIGHT_MAX,
+    };
+    for (size_t i = 0; i < sizeof(other_gauges) / sizeof(*other_gauges); i++)
+        metric_set(&other_gauges[i], values[i]);
+}
 
 static void refresh_quotas(struct worker *w)
 {
@@ -82,7 +103,7 @@ static void refresh_metrics(void *arg)
     metric_set(&begun_limit, (int64_t)w->lanes.capacity);
     upstreams_refresh_metrics(&w->upstreams);
     refresh_quotas(w);
-    metric_set(&finals_kept, (int64_t)w->finals.count);
+    refresh_others(w);
     if (w->consumer)
         metric_set(&frontier_age, bus_consumer_frontier_age_ms(w->consumer));
 }
@@ -97,7 +118,8 @@ static void register_metrics(struct worker *w)
     for (size_t i = 0; i < sizeof(quota_gauges) / sizeof(*quota_gauges); i++)
         metric_register(&quota_gauges[i]);
     metric_register(&frontier_age);
-    metric_register(&finals_kept);
+    for (size_t i = 0; i < sizeof(other_gauges) / sizeof(*other_gauges); i++)
+        metric_register(&other_gauges[i]);
     metrics_on_scrape(refresh_metrics, w);
 }
 
@@ -264,7 +286,7 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
                 (size_t)config->worker.bot_max_bytes);
     quotas_init(&w->pipeline_quotas, (size_t)config->worker.pipeline_max_records,
                 (size_t)config->worker.pipeline_max_bytes);
-    finals_init(&w->finals);
+    finals_init(&w->finals, (size_t)config->worker.finals_bytes);
     wheel_timer_init(&w->ready_timer, on_ready_timer, w);
     wheel_timer_init(&w->drain_timer, on_drain_timer, w);
     wheel_timer_init(&w->leave_timer, on_leave_timer, w);

@@ -17,6 +17,10 @@
 #include "store/store.h"
 #include "upstreams.h"
 
+/* Puts under way at once, over all sessions: enough to keep a store busy, answered within
+ * milliseconds by one that keeps up. */
+enum { PUTS_IN_FLIGHT_MAX = 512 };
+
 struct worker {
     struct loop *loop;
     struct config *config; /* the latest; sessions keep the one they began with */

@@ -26,6 +26,7 @@ struct config_bot {
     char *welcome; /* "" none */
     char *placeholder, *busy_text, *lost_text, *notice_text, *apology_text;
     char *more_text, *cut_text;
+    int64_t user_rate_per_min; /* 0: any */
     int64_t stream_deadline_ms, handover_margin_ms;
     int64_t late_limit_ms; /* 50 min from the callback: generation for response_url */
 };
@@ -58,6 +59,7 @@ struct config {
         int64_t unknown_ms;        /* 60000: how long an unknown id gets the placeholder */
         int64_t memory_entries, memory_bytes; /* what answers while the store is away */
         int64_t queue_messages, queue_kbytes; /* producer */
+        int64_t owed_closes, rate_users;
     } ingress;
     struct {
         char *admin;
@@ -69,6 +71,7 @@ struct config {
         int64_t max_sessions;
         int64_t bot_max_records, bot_max_bytes, pipeline_max_records, pipeline_max_bytes;
         int64_t alone_ms;
+        int64_t finals_bytes;
         int64_t shown_wait_ms; /* 20000 */
     } worker;
     struct {

@@ -60,6 +60,12 @@ static const struct config_key ingress_keys[] = {
            "Records waiting for Kafka; a full queue answers `busy_text`."),
     NUMBER("queue_kbytes", KEY_INT, SECTION(ingress.queue_kbytes), 65536, 1024, 2097151,
            "The same in KiB."),
+    NUMBER("owed_closes", KEY_INT, SECTION(ingress.owed_closes), 16384, 1, 10000000,
+           "Ends told to users while the store is away, kept to be written when it is back; "
+           "above it the oldest is dropped."),
+    NUMBER("rate_users", KEY_INT, SECTION(ingress.rate_users), 50000, 1, 10000000,
+           "Users remembered for `user_rate_per_min`; above it the one unseen for longest is "
+           "forgotten."),
 };
 
 static const struct config_key worker_keys[] = {
@@ -102,6 +108,10 @@ static const struct config_key worker_keys[] = {
     NUMBER("alone_ms", KEY_MS, SECTION(worker.alone_ms), 30000, 1000, 10 * MINUTE_MS,
            "Longest that others wait while a question with which workers died runs alone; as "
            "long they are then served again before the next such question."),
+    NUMBER("finals_bytes", KEY_INT, SECTION(worker.finals_bytes), 32 * MIB, 64 * KIB,
+           16384 * MIB,
+           "Ends of the last 30 s kept to be written again into a store that lost them; above "
+           "it the oldest go first."),
     NUMBER("shown_wait_ms", KEY_MS, SECTION(worker.shown_wait_ms), 20000, 0, 340000,
            "An end that no poll has rendered by then is sent to the message's `response_url`."),
 };
@@ -198,6 +208,9 @@ static const struct config_key wecom_keys[] = {
     TEXT("notice_text", KEY_TEXT, BOT(notice_text),
          "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
          "Added to an answer that was cut off by its deadline."),
+    NUMBER("user_rate_per_min", KEY_INT, BOT(user_rate_per_min), 0, 0, 100000,
+           "Questions of one user per minute, as far as one ingress process sees them; what "
+           "comes above it gets `busy_text` and is not accepted. 0: any number."),
     NUMBER("stream_deadline_ms", KEY_MS, BOT(stream_deadline_ms), 340000, 1000, 360000,
            "When a bubble is ended at the latest, from the callback on; the platform's own "
            "limit is 360000."),

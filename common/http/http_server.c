@@ -29,6 +29,8 @@ static struct metric open_requests =
     METRIC(METRIC_GAUGE, "botbridge_http_open_requests", NULL, "Requests in hand");
 static struct metric open_connections =
     METRIC(METRIC_GAUGE, "botbridge_http_open_connections", NULL, "Connections of clients");
+static struct metric connection_limit =
+    METRIC(METRIC_GAUGE, "botbridge_http_open_connections_limit", NULL, "Bound of the above");
 
 static void register_metrics(void)
 {
@@ -37,6 +39,7 @@ static void register_metrics(void)
     metric_register(&latency);
     metric_register(&open_requests);
     metric_register(&open_connections);
+    metric_register(&connection_limit);
 }
 
 void http_count_answer(const struct http_server *s, int status, int64_t ms)
@@ -180,6 +183,7 @@ static struct http_server *server_of(struct loop *loop, const struct http_option
     s->max_body_bytes = options->max_body_bytes;
     s->max_connections = options->max_connections;
     s->is_uncounted = options->is_uncounted;
+    metric_add(&connection_limit, s->is_uncounted ? 0 : options->max_connections);
     wheel_timer_init(&s->timer, on_timer, s);
     list_init(&s->open);
     list_init(&s->spare);

@@ -167,7 +167,7 @@ static int set_up(void **state)
                                     .max_outstanding = 1000};
     rig->store = store_new(rig->loop, &options, &error);
     assert_non_null(rig->store);
-    rig->owed = owed_new(rig->loop, rig->store);
+    rig->owed = owed_new(rig->loop, rig->store, 16384);
     store_watch(rig->store, on_store, rig);
     wheel_timer_init(&rig->timer, look, rig);
     *state = rig;

@@ -46,10 +46,36 @@ def test_more_than_a_bot_may_have(stack, ask):
     assert again.follow(15).final == again.expected
 
 
+def test_user_who_asks_too_often(kafka, make_stack, ask):
+    s = make_stack(kafka, bot_settings={"user_rate_per_min": 2})
+    first, second, third = (ask(s, user="busy") for _ in range(3))
+    other = ask(s, user="calm")
+    for q in (first, second, third, other):
+        q.send()
+    assert third.final == s.bot.busy_text, "refused at once"
+    third.finish = False
+    third.shown = []
+    third.send()        # a repeat hears the same
+    assert third.final == s.bot.busy_text
+    for q in (first, second, other):
+        assert q.follow(30).final == q.expected
+    first.finish, first.shown = False, []
+    first.send()        # a repeat is not another question
+    assert first.follow(5).final == first.expected
+    assert not [r for r in s.records("requests") if third.msgid in r["payload"]]
+    assert s.metric(s.admin_ports[0], "botbridge_ingress_rate_refusals_total") == 1
+
+
 def test_every_bound_is_exported_beside_its_limit(stack):
-    for name in ("bot_records", "bot_bytes", "pipeline_records", "pipeline_bytes", "pipeline_running", "sessions_begun"):
-        used, limit = used_and_limit(stack, name)
-        assert 0 <= used <= limit and limit > 0, name
+    ingress, worker = stack.admin_ports[0], stack.worker_ports[0]
+    bounds = {worker: ["worker_bot_records", "worker_bot_bytes", "worker_pipeline_records", "worker_pipeline_bytes", "worker_pipeline_running",
+                       "worker_sessions_begun", "worker_finals", "worker_finals_bytes", "worker_puts_in_flight"],
+              ingress: ["ingress_memory_entries", "ingress_memory_bytes", "ingress_owed_closes", "ingress_held_polls", "ingress_rate_users",
+                        "http_open_connections"]}
+    for port, names in bounds.items():
+        for name in names:
+            used, limit = (stack.metric(port, f"botbridge_{name}{suffix}") for suffix in ("", "_limit"))
+            assert 0 <= used <= limit and limit > 0, name
 
 
 def test_breaker(stack, ask):
