@@ -108,7 +108,7 @@ def _final(h, q, e, kind, text):
     elif kind == "busy":
         if q.accepted is not None:
             yield "busy after it was accepted", q, e.got
-        elif not h.near(*life, EFFECT_S, KAFKA + "|freeze-ingress|kill-ingress|term-ingress") and not stood_still(h, *life):
+        elif not h.near(*life, EFFECT_S, KAFKA + "|(freeze|kill|term|roll)-ingress(es)?") and not stood_still(h, *life):
             yield "busy without a reason", q, e.got
     elif kind == "notice":
         early = q.asked - START_S + h.settings["deadline"] - h.settings["margin"]
@@ -229,10 +229,10 @@ def lanes(h):
             if not first:
                 continue
             for early in questions[:i]:
-                if early.accepted is None or early.accepted > late.asked or lost_store(h, early.asked, first.got):
+                if early.accepted is None or early.accepted > late.asked:
                     continue
                 open_after = next((e for e in early.shown if not e.finish and e.sent > first.got and not is_store_away(h, e)), None)
-                if open_after:
+                if open_after and not lost_store(h, early.asked, open_after.got):
                     yield f"answered while question {early.number} was still open at {open_after.sent:.2f}", late, first.got
 
 
@@ -252,7 +252,7 @@ def calls(h):
     for q in h.questions:
         least, most = _planned_calls(h, q)
         n, over = h.made(q), q.over
-        hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith("-ingress")]
+        hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith(("-ingress", "-ingresses"))]
         allowed = most
         for f in hits:
             allowed += h.settings["attempts"] if f.kind == MODEL else most

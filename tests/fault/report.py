@@ -64,24 +64,28 @@ def write(h, violations, injector, world, out):
     rules = Counter(v.rule for v in violations)
     out("violations: " + (", ".join(f"{r} {n}" for r, n in sorted(rules.items())) or "none"))
     for v in violations[:SHOWN_VIOLATIONS]:
-        out(f"\n!! {v.rule}: {v.text}")
-        q = v.question
-        if q is not None:
-            out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer(0))} characters, {q.directives}")
-            for line in bubble(h, q):
-                out("     " + line)
-            last = None
-            for k in h.looks.get(q.stream, []):
-                if (k.state, k.epoch) != last or v.rule == "store_grows" and abs(k.at - v.at) < 1:
-                    out(f"     {k.at:8.2f}       store has {k.state or 'nothing'}, epoch {k.epoch}, text of {len(k.text)}")
-                last = (k.state, k.epoch)
-            for c in h.calls:
-                if c.question == q.text:
-                    out(f"     {c.at:8.2f}       pipeline called: status {c.status}{'' if c.is_complete else ', not read to its end'}")
-            for line in world.lines_about(q.stream):
-                out("     log " + line[:220])
-        around = h.near((q.asked if q is not None else v.at or 0) - 1, v.at if v.at is not None else 1e9, NEAR_S)
-        for f in around:
-            out(f"     near {f}")
+        write_violation(h, v, world.lines_about, out)
     if len(violations) > SHOWN_VIOLATIONS:
         out(f"… and {len(violations) - SHOWN_VIOLATIONS} more")
+
+
+def write_violation(h, v, lines_about, out):
+    out(f"\n!! {v.rule}: {v.text}")
+    q = v.question
+    if q is not None:
+        out(f"   question {q.number} of {q.user}, stream {q.stream}, answer of {len(q.answer(0))} characters, {q.directives}")
+        for line in bubble(h, q):
+            out("     " + line)
+        last = None
+        for k in h.looks.get(q.stream, []):
+            if (k.state, k.epoch) != last or v.rule == "store_grows" and abs(k.at - v.at) < 1:
+                out(f"     {k.at:8.2f}       store has {k.state or 'nothing'}, epoch {k.epoch}, text of {len(k.text)}")
+            last = (k.state, k.epoch)
+        for c in h.calls:
+            if c.question == q.text:
+                out(f"     {c.at:8.2f}       pipeline called: status {c.status}{'' if c.is_complete else ', not read to its end'}")
+        for line in lines_about(q.stream):
+            out("     log " + line[:220])
+    around = h.near((q.asked if q is not None else v.at or 0) - 1, v.at if v.at is not None else 1e9, NEAR_S)
+    for f in around:
+        out(f"     near {f}")

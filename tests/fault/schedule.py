@@ -13,7 +13,7 @@ from proxy import MODES
 from world import DRAIN_S
 
 KILLS = {"kill-worker": 6, "kill-ingress": 3, "redis-empty": 1}
-ALL = {"kill-worker": 6, "freeze-worker": 4, "term-worker": 3, "kill-ingress": 3, "freeze-ingress": 2, "term-ingress": 2,
+ALL = {"kill-worker": 6, "freeze-worker": 4, "term-worker": 3, "kill-ingress": 3, "freeze-ingress": 2, "term-ingress": 2, "roll-workers": 1, "roll-ingresses": 1,
        "redis-empty": 1, "redis-restart": 2, "redis-freeze": 2, "link-store": 4, "link-llm": 3,
        "broker-kill": 1, "broker-freeze": 1, "kafka-freeze": 1}
 READY_LIMIT_S = 90
@@ -48,6 +48,8 @@ def plan(seed, seconds, kinds, ingresses, workers, nodes, pace):
             if kind == "freeze-worker":     # beyond session time-out and lease: somebody else takes over meanwhile
                 length = rng.choice((length, rng.uniform(8, 14)))
             option = "twice" if kind.startswith("term") and rng.random() < 0.2 else ""
+        elif kind.startswith("roll"):
+            target, length = kind.split("-")[1], rng.uniform(0.1, 1.0)
         elif kind.startswith("redis"):
             if at < store_free:
                 continue
@@ -158,6 +160,21 @@ class Injector:
             self.history.accidents.append(f"{step.target} took {took:.1f} s to end after SIGTERM at {begin:.1f}")
         await asyncio.sleep(min(step.seconds, 3))
         await self._start(p, fault)
+
+    async def _roll(self, step, fault):
+        """A rolling restart: one after the other, the next when the last is ready."""
+        programs = self.world.workers if step.target == "workers" else self.world.ingresses
+        for p in programs:
+            while p.name in self.busy:
+                await asyncio.sleep(0.1)
+            one = Fault(step.kind, p.name, self.clock())
+            self.busy[p.name] = one
+            self.history.faults.append(one)
+            try:
+                await self._term(Step(step.at, step.kind, p.name, step.seconds), one)
+            finally:
+                one.end = self.clock()
+                self._leave(p.name, one)
 
     async def _redis_empty(self, step, fault):
         await self._restart_redis(step, True)
