@@ -13,13 +13,14 @@ for group in "$@"; do
     kafka) wanted+=(default-jre-headless maven) ;;
     test) wanted+=(redis-server redis-tools kcat python3 python3-pytest python3-pytest-xdist python3-cryptography) ;;
     bench) wanted+=(redis-server redis-tools wrk python3 python3-cryptography nodejs npm) ;;
-    lint) wanted+=(clang-format clang-tidy) ;;
+    lint) wanted+=(clang-format clang-tidy python3) ;;
     *) echo "packages.sh: unknown group '$group' (build run test kafka bench lint)" >&2; exit 64 ;;
     esac
 done
 
 missing=()
 for package in "${wanted[@]}"; do
+    [[ " ${missing[*]} " != *" $package "* ]] || continue
     case "$package" in # any java and any maven will do, however they were installed
     default-jre-headless) command -v java >/dev/null && continue ;;
     maven) command -v mvn >/dev/null && continue ;;
@@ -36,4 +37,6 @@ if [ "$(id -u)" -eq 0 ]; then as_root=(); elif command -v sudo >/dev/null; then 
 fi
 echo "installing: ${missing[*]}" >&2
 "${as_root[@]}" apt-get update -qq >&2
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+# A machine that has just started may be installing its own updates: waited for.
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+    -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
