@@ -7,7 +7,7 @@
 #   --pipeline URL   let an OpenAI-compatible endpoint answer instead of an echo (URL up to /v1);
 #                    a key for it is taken from the environment: OPENAI_API_KEY
 #   --model NAME     its model (default)
-#   --real-kafka     Apache Kafka instead of the embedded broker; needs Java and Maven
+#   --real-kafka     Apache Kafka instead of the embedded broker (installs Java and Maven)
 #   --keep           leave everything running and say what to try next
 #
 # Needs root only when Debian packages are missing. Progress goes to stderr, the answer to stdout.
@@ -164,8 +164,9 @@ run()
 
 build()
 {
-    cmake --preset release && cmake --build --preset release --target \
-        botbridge botbridge-broker botbridge-ingress botbridge-worker botbridge-sim
+    mkdir -p build && exec 9>build/.lock && flock 9 && # one at a time in a clone
+        cmake --preset release && cmake --build --preset release --target \
+            botbridge botbridge-broker botbridge-ingress botbridge-worker botbridge-sim
 }
 
 deploy/packages.sh build run ${real_kafka:+kafka} || fail "installing packages" /dev/null
@@ -239,7 +240,7 @@ start_redis()
 
 start_kafka()
 {
-    say "starting Apache Kafka …"
+    say "starting Apache Kafka (fetched the first time: some minutes) …"
     run tests/kafka.sh start "$work/kafka" >"$work/kafka.log" 2>&1 || fail kafka
     servers=$(sed -n 's/.*bootstrap\.servers=\([^ ]*\).*/\1/p' "$work/kafka.log")
 }
