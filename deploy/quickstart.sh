@@ -334,21 +334,23 @@ fi
 (umask 077 && printf 'BOTBRIDGE_SIM_TOKEN=%s\nBOTBRIDGE_SIM_AES_KEY=%s\n' \
     "$BOTBRIDGE_SIM_TOKEN" "$BOTBRIDGE_SIM_AES_KEY" >"$work/bot.env")
 is_kept=yes
+there=$(printf %q "$work")
+sim=$(printf %q "$bin/botbridge-sim")
 cat >&2 <<NEXT
 
 It goes on running. What to try next:
 
   ask again, or talk (without the question)
-      env \$(cat $work/bot.env) $bin/botbridge-sim wecom chat --url $url 你好
+      env \$(cat $there/bot.env) $sim wecom chat --url $url 你好
   many users at once
-      env \$(cat $work/bot.env) $bin/botbridge-sim wecom load --url $url
-  another pipeline: edit $work/config.json, then
+      env \$(cat $there/bot.env) $sim wecom load --url $url
+  another pipeline: edit $there/config.json, then
       kill -HUP ${pids[ingress]} ${pids[worker]}
   states and figures
       http://127.0.0.1:$(ready_value ingress admin)/metrics   ingress; also /readyz
       http://127.0.0.1:$(ready_value worker admin)/metrics   worker; also /readyz
   logs
-      $work/*.log
-  stop everything and remove $work
-      $work/stop.sh
+      $there/*.log
+  stop everything and remove $there
+      $there/stop.sh
 NEXT
