@@ -55,7 +55,8 @@ static bool retry(struct session *s, int64_t retry_after_ms)
     answer_clear(&s->answer);
     session_set_state(s, SESSION_READY);
     loop_timer_cancel(s->worker->loop, &s->limit);
-    session_wait(s, delay_ms);
+    /* From now, and not from when this turn began: Retry-After is the other side's word. */
+    loop_timer_set_at(s->worker->loop, &s->wait, clock_mono_ms() + delay_ms);
     return true;
 }
 
