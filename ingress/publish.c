@@ -87,7 +87,8 @@ static struct store_stream stream_of(const struct publish *p)
 
 static void note(struct publish *p, const struct record *r)
 {
-    recall_note(p->reply.in->recall, id_of(p), bot_of(p), r);
+    struct record kept = record_of_answer(r, p->reply.bot);
+    recall_note(p->reply.in->recall, id_of(p), bot_of(p), &kept);
 }
 
 /* What the memory says: it was told of the message itself and of all the store answered. */

@@ -121,7 +121,8 @@ static void on_shown(const struct store_reply *reply, void *arg)
 static void answer(struct refresh *p, const struct record *r)
 {
     struct ingress *in = p->reply.in;
-    recall_note(in->recall, key_of(p), bot_of(p), r);
+    struct record kept = record_of_answer(r, p->reply.bot);
+    recall_note(in->recall, key_of(p), bot_of(p), &kept);
     struct rendering shown = render(r, p->reply.bot, &in->rendered);
     reply_stream(&p->reply, id_of(p), shown.finish, shown.content);
     metric_add(&polls[shown.finish ? OUTCOME_FINAL : OUTCOME_LIVE], 1);

@@ -16,6 +16,14 @@ struct record record_of(const struct store_reply *reply)
     };
 }
 
+struct record record_of_answer(const struct record *r, const struct config_bot *bot)
+{
+    struct record out = *r;
+    if (r->state != STREAM_FINAL || r->by_ingress)
+        out.text = config_is_queue_text(bot, r->text) ? bytes_of(NULL, 0) : r->text;
+    return out;
+}
+
 int64_t start_before_receipt_ms(int64_t url_timestamp_s, int64_t wall_now_ms)
 {
     /* Compared in seconds first: a timestamp is a peer's number and may be any. */
@@ -66,7 +74,8 @@ static struct bytes ended_by_ingress(const struct record *r, const struct config
     case REASON_LOST:
         return bytes_of_str(bot->lost_text);
     case REASON_DEADLINE:
-        return text_and_notice(r->text, bytes_of_str(bot->notice_text), scratch);
+        return text_and_notice(record_of_answer(r, bot).text, bytes_of_str(bot->notice_text),
+                               scratch);
     default:
         return bytes_of_str(bot->notice_text);
     }

@@ -15,6 +15,8 @@ struct record {
 };
 
 struct record record_of(const struct store_reply *reply);
+/* The same without a text that only tells a place in the queue. */
+struct record record_of_answer(const struct record *r, const struct config_bot *bot);
 
 /* How long before the receipt a WeCom stream's clock started: when the platform called, as far
  * as that can be believed. The URL's timestamp counts from 0 to 60 s back, beyond that as the

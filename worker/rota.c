@@ -6,6 +6,7 @@ struct rota_group {
     struct map_node node;
     struct list turn; /* in rota.turns */
     struct list queue;
+    uint64_t next_number;
     char name[];
 };
 
@@ -46,6 +47,7 @@ void rota_push(struct rota *r, struct rota_place *place, struct bytes group)
 {
     BRG_CHECK(!place->group);
     place->group = group_get(r, group);
+    place->number = place->group->next_number++;
     list_push_back(&place->group->queue, &place->node);
     r->count++;
 }
@@ -63,6 +65,32 @@ void rota_remove(struct rota *r, struct rota_place *place)
     list_remove(&group->turn);
     map_remove(&r->by_name, &group->node);
     free(group);
+}
+
+/* Numbers from the first that waits to the next that will come. */
+static size_t length(const struct rota_group *group)
+{
+    const struct rota_place *first = LIST_ENTRY(group->queue.next, struct rota_place, node);
+    return (size_t)(group->next_number - first->number);
+}
+
+/* Before it go those of its group, and of each other group as many, one more where that group's
+ * turn comes first. */
+size_t rota_ahead(const struct rota *r, const struct rota_place *place)
+{
+    const struct rota_place *first =
+        LIST_ENTRY(place->group->queue.next, struct rota_place, node);
+    size_t own = (size_t)(place->number - first->number);
+    size_t rounds = own + 1, ahead = own;
+    for (struct list *node = r->turns.next; node != &r->turns; node = node->next) {
+        const struct rota_group *group = LIST_ENTRY(node, struct rota_group, turn);
+        size_t waiting = length(group);
+        if (group == place->group)
+            rounds = own; /* the rest of the groups comes after it */
+        else
+            ahead += waiting < rounds ? waiting : rounds;
+    }
+    return ahead;
 }
 
 struct rota_place *rota_pop(struct rota *r)

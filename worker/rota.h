@@ -14,6 +14,7 @@ struct rota_group;
 struct rota_place {
     struct list node;
     struct rota_group *group; /* NULL while not waiting */
+    uint64_t number;          /* in the order of its group */
 };
 
 struct rota {
@@ -28,5 +29,7 @@ void rota_free(struct rota *r); /* after everybody left */
 void rota_place_init(struct rota_place *place);
 
 void rota_push(struct rota *r, struct rota_place *place, struct bytes group);
-struct rota_place *rota_pop(struct rota *r);                /* NULL: nobody waits */
+struct rota_place *rota_pop(struct rota *r); /* NULL: nobody waits */
+/* How many are served before it, in about: who left from the middle still counts. */
+size_t rota_ahead(const struct rota *r, const struct rota_place *place);
 void rota_remove(struct rota *r, struct rota_place *place); /* safe when not waiting */

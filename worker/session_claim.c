@@ -117,6 +117,7 @@ void session_fenced(struct session *s)
     s->owner[0] = '\0';
     s->epoch = 0;
     s->owed = s->unsettled = 0;
+    s->queue_told = 0;
     s->must_put = s->is_closed = s->is_overflowing = false;
     wait_for_owner(s, 0);
 }
@@ -195,7 +196,7 @@ static bool suspect(struct session *s, const struct store_reply *reply)
     s->is_alone_noted = false;
     if (s->fate != FATE_ANSWER)
         return false;
-    enum suspicion suspicion = session_suspicion(reply);
+    enum suspicion suspicion = session_suspicion(reply, s->shown.len > 0);
     if (suspicion != SUSPICION_POISON)
         return suspicion == SUSPICION_ALONE;
     s->fate = FATE_POISON;
@@ -218,8 +219,11 @@ static void take_up(struct session *s, const struct store_reply *reply)
                  reply->starts, reply->shown_bytes);
         metric_add(&session_metrics.takeovers, 1);
     }
+    bool is_place = s->bot && config_is_queue_text(s->bot, reply->text);
+    s->queue_told = is_place ? SIZE_MAX : 0;
     buf_reset(&s->shown);
-    buf_append(&s->shown, reply->text);
+    if (!is_place)
+        buf_append(&s->shown, reply->text);
     s->is_alone = suspect(s, reply);
     if (s->fate != FATE_ANSWER)
         session_end(s, REASON_APOLOGY, session_dead_reason(s));

@@ -83,12 +83,18 @@ static void tick(struct session *s)
     int64_t renew_ms = s->lease_ms + session_renew_interval_ms(s);
     int64_t flush_ms = s->flushed_ms + session_flush_interval_ms(s);
     struct bytes text = text_to_put(s);
+    s->queue_sent = s->queue_told;
+    if (!text.ptr)
+        text = session_queue_text(s, &flush_ms);
     if (text.ptr && (now_ms >= flush_ms || s->must_put)) {
         put_in_turn(s, text);
     } else if (now_ms >= renew_ms || s->must_put) {
         put_in_turn(s, bytes_of(NULL, 0));
     } else {
-        int64_t due_ms = text.ptr && flush_ms < renew_ms ? flush_ms : renew_ms;
+        if (!text.ptr && session_tells_queue(s))
+            flush_ms = now_ms + QUEUE_TEXT_MS;
+        bool is_flush = text.ptr || session_tells_queue(s);
+        int64_t due_ms = is_flush && flush_ms < renew_ms ? flush_ms : renew_ms;
         loop_timer_set_at(s->worker->loop, &s->tick, due_ms);
     }
 }
@@ -107,6 +113,7 @@ static void on_put_ok(struct session *s)
     s->failures = 0;
     s->is_put_stalled = false;
     s->must_put = false;
+    s->queue_told = s->is_sent_ours ? 0 : s->queue_sent;
     if (s->is_sent_ours) {
         s->put_bytes = s->sent_bytes;
         buf_free(&s->shown); /* ours is as long: see text_to_put */

@@ -14,6 +14,7 @@ enum {
     LEASE_RENEW_PARTS = 3,
     WAIT_BASE_MS = 200,
     WAIT_CAP_MS = 2000,
+    QUEUE_TEXT_MS = 2000, /* between two of them */
     /* How often a held stream is asked for again before its lease ends: a release is then
      * noticed within a second. */
     HELD_ASK_MS = 900,
@@ -64,9 +65,13 @@ void session_mark_shed(struct session *s);
 void session_try_start(struct session *s);
 /* Whether workers died with it; called with what the claim granted. */
 enum suspicion { SUSPICION_NONE, SUSPICION_ALONE, SUSPICION_POISON };
-enum suspicion session_suspicion(const struct store_reply *granted);
+enum suspicion session_suspicion(const struct store_reply *granted, bool has_text);
 /* No place after the first text's time. */
 void session_on_place_limit(struct session *s);
+/* What the text tells of the place in the queue, as far as it is news; NULL: nothing. It may be
+ * put at *due_ms. */
+struct bytes session_queue_text(struct session *s, int64_t *due_ms);
+bool session_tells_queue(const struct session *s); /* while it waits */
 
 /* session_run.c */
 void session_prepare(struct session *s); /* after a grant: limits, then READY */

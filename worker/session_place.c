@@ -29,12 +29,12 @@ static unsigned noted_start(struct bytes notes)
     return 0;
 }
 
-enum suspicion session_suspicion(const struct store_reply *granted)
+enum suspicion session_suspicion(const struct store_reply *granted, bool has_text)
 {
     unsigned alone = noted_start(granted->notes);
     if (alone > 0 && granted->starts > alone)
         return SUSPICION_POISON;
-    unsigned limit = granted->shown_bytes > 0 ? SUSPECT_STARTS_SHOWN : SUSPECT_STARTS;
+    unsigned limit = has_text ? SUSPECT_STARTS_SHOWN : SUSPECT_STARTS;
     return alone > 0 || granted->starts >= limit ? SUSPICION_ALONE : SUSPICION_NONE;
 }
 
@@ -50,8 +50,36 @@ static void ask_for_place(struct session *s)
         .is_alone = s->is_alone,
     };
     loop_timer_set(s->worker->loop, &s->limit, p->first_text_timeout_ms);
+    if (config_has_queue_text(s->bot) && !s->is_put_pending)
+        session_tick_soon(s, 0);
     upstreams_enter(&s->worker->upstreams, &s->upstream, &terms);
 }
+
+/* --- the place in the queue --- */
+
+bool session_tells_queue(const struct session *s)
+{
+    return s->state == SESSION_READY && s->upstream.waiting.group &&
+           config_has_queue_text(s->bot) && s->shown.len == 0 && s->answer.text.len == 0;
+}
+
+/* Nobody before it, or running: the text is taken back, and the placeholder is shown again. */
+struct bytes session_queue_text(struct session *s, int64_t *due_ms)
+{
+    struct buf *out = &s->worker->queue_text;
+    size_t ahead = session_tells_queue(s) ? upstream_ahead(&s->upstream) : 0;
+    bool is_news = ahead != s->queue_told || (s->must_put && ahead > 0);
+    s->queue_sent = ahead;
+    if (!is_news)
+        return bytes_of(NULL, 0);
+    *due_ms = ahead > 0 ? s->flushed_ms + QUEUE_TEXT_MS : 0;
+    buf_reset(out);
+    if (ahead > 0)
+        config_write_queue_text(s->bot, ahead, out);
+    return ahead > 0 ? buf_bytes(out) : BYTES_LIT("");
+}
+
+/* --- the place --- */
 
 /* A full pipeline is waited for until the visible end, a failing one not longer than for the
  * first text. */

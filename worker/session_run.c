@@ -155,6 +155,8 @@ void session_start(struct session *s)
     s->run_started_ms = session_now(s);
     s->last_text_ms = 0;
     set_limit(s);
+    if (s->queue_told > 0 && !s->is_put_pending)
+        session_tick_soon(s, 0);
     s->run = pipeline_ops_of(s->pipeline->type)
                  ->start(&s->worker->pipelines, s->pipeline, &m, &mine);
     json_free(root);

@@ -294,6 +294,11 @@ bool upstream_is_sound(const struct upstream_place *place)
     return !place->upstream || place->upstream->breaker.state == BREAKER_CLOSED;
 }
 
+size_t upstream_ahead(const struct upstream_place *place)
+{
+    return place->waiting.group ? rota_ahead(&place->upstream->queue, &place->waiting) : 0;
+}
+
 void upstreams_refresh_metrics(struct upstreams *u)
 {
     for (struct list *node = u->all.next; node != &u->all; node = node->next) {

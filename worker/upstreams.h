@@ -82,4 +82,7 @@ void upstreams_report(struct upstreams *u, struct upstream_place *place, bool is
 /* False while the breaker of the place's pipeline is not closed. */
 bool upstream_is_sound(const struct upstream_place *place);
 
+/* How many get their places before one that waits; 0 for others. */
+size_t upstream_ahead(const struct upstream_place *place);
+
 void upstreams_refresh_metrics(struct upstreams *u);

@@ -280,6 +280,7 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     w->process_id = random_u64();
     list_init(&w->sessions);
     list_init(&w->put_queue);
+    buf_init(&w->queue_text, WECOM_CONTENT_MAX_BYTES);
     lanes_init(&w->lanes, (size_t)config->worker.max_sessions, on_lane_turn, w);
     upstreams_init(&w->upstreams, loop, config->worker.alone_ms, on_upstream_turn, w);
     quotas_init(&w->bot_quotas, (size_t)config->worker.bot_max_records,
@@ -394,6 +395,7 @@ void worker_free(struct worker *w)
         http_admin_free(w->admin);
     metrics_off_scrape(refresh_metrics, w);
     finals_free(&w->finals);
+    buf_free(&w->queue_text);
     lanes_free(&w->lanes);
     upstreams_free(&w->upstreams);
     quotas_free(&w->bot_quotas);

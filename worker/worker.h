@@ -38,6 +38,7 @@ struct worker {
     struct quotas bot_quotas, pipeline_quotas;
     struct finals finals;
     struct list sessions;  /* in the order of arrival */
+    struct buf queue_text; /* scratch of one call */
     struct list put_queue; /* sessions whose put is due but not sent */
     size_t puts_in_flight;
     size_t in_state[SESSION_STATE_COUNT];

@@ -26,6 +26,7 @@ struct config_bot {
     char *welcome; /* "" none */
     char *placeholder, *busy_text, *lost_text, *notice_text, *apology_text;
     char *more_text, *cut_text;
+    char *queue_text;          /* "" none */
     int64_t user_rate_per_min; /* 0: any */
     int64_t stream_deadline_ms, handover_margin_ms;
     int64_t late_limit_ms; /* 50 min from the callback: generation for response_url */
@@ -123,6 +124,14 @@ void config_set_log_level(const struct config *c);
 bool config_reload(struct config **current, const char *path);
 
 const struct config_bot *config_bot(const struct config *c, struct bytes name); /* or NULL */
+
+/* What stands in `queue_text` for how many are before. */
+#define CONFIG_QUEUE_NUMBER "{n}"
+bool config_has_queue_text(const struct config_bot *bot);
+/* Appends what a user is shown who has `ahead` before him. */
+void config_write_queue_text(const struct config_bot *bot, size_t ahead, struct buf *out);
+/* Whether a shown text only tells a place in the queue: it is no part of an answer. */
+bool config_is_queue_text(const struct config_bot *bot, struct bytes text);
 
 /* From the table of keys. */
 void config_write_reference(struct buf *out);                    /* Markdown */

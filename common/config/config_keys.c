@@ -208,6 +208,11 @@ static const struct config_key wecom_keys[] = {
     TEXT("notice_text", KEY_TEXT, BOT(notice_text),
          "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
          "Added to an answer that was cut off by its deadline."),
+    TEXT(
+        "queue_text", KEY_TEXT, BOT(queue_text), "", KEY_SHOWN,
+        "Shown instead of the placeholder while the question waits for a place of its pipeline "
+        "(`concurrency`); `{n}` stands for how many are before it: \"前面还有 {n} 条消息\". "
+        "Empty: never."),
     NUMBER("user_rate_per_min", KEY_INT, BOT(user_rate_per_min), 0, 0, 100000,
            "Questions of one user per minute, as far as one ingress process sees them; what "
            "comes above it gets `busy_text` and is not accepted. 0: any number."),

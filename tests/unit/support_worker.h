@@ -30,9 +30,10 @@ struct stage {
     struct kafka *kafka;
     char prefix[32];
     struct worker *worker;
-    int drain_ms;                                    /* of the next worker */
-    const char *worker_settings, *pipeline_settings; /* further ones of it: ",\"a\":1" or "" */
-    struct rig *other;                               /* its loop turns only inside its calls */
+    int drain_ms; /* of the next worker */
+    /* further ones of it: ",\"a\":1" or "" */
+    const char *worker_settings, *pipeline_settings;
+    struct rig *other; /* its loop turns only inside its calls */
     struct crypto *crypto;
     struct bus_producer *producer;
     struct bus_consumer *reader; /* of dead letters and events */

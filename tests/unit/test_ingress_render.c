@@ -67,6 +67,24 @@ static void final_by_ingress_is_a_function_of_reason(void **state)
     expect(ended(REASON_SYNC, true, ""), true, "时间到");
 }
 
+/* A place in the queue is shown as it is, but is no part of an answer that was cut off. */
+static void a_place_in_the_queue_is_no_answer(void **state)
+{
+    (void)state;
+    struct config_bot queued = bot;
+    queued.queue_text = (char *)"{n} before you";
+    struct record r = {.state = STREAM_RUN, .text = BYTES_LIT("3 before you")};
+    assert_true(bytes_eq_str(render(&r, &queued, &scratch).content, "3 before you"));
+    assert_int_equal(record_of_answer(&r, &queued).text.len, 0);
+    r.state = STREAM_FINAL;
+    r.reason = REASON_DEADLINE;
+    r.by_ingress = true;
+    assert_true(bytes_eq_str(render(&r, &queued, &scratch).content, queued.notice_text));
+    r.by_ingress = false; /* a worker's end is an answer whatever it says */
+    assert_true(bytes_eq_str(render(&r, &queued, &scratch).content, "3 before you"));
+    assert_int_equal(record_of_answer(&r, &queued).text.len, r.text.len);
+}
+
 /* `text` bytes of multi-byte characters, deadline by ingress: the notice whole, the text cut.
  */
 static void expect_cut(size_t text_len, const char *character, size_t expected_text_len)
@@ -187,6 +205,7 @@ int main(void)
         cmocka_unit_test(live_streams_show_text_or_placeholder),
         cmocka_unit_test(final_by_worker_is_its_text),
         cmocka_unit_test(final_by_ingress_is_a_function_of_reason),
+        cmocka_unit_test(a_place_in_the_queue_is_no_answer),
         cmocka_unit_test(notice_fits_at_the_limit),
         cmocka_unit_test(texts_over_the_limit_are_cut_at_a_character),
         cmocka_unit_test(a_notice_of_any_length_stays_in_the_limit),

@@ -132,6 +132,29 @@ static void test_fair_over_bots(void **state)
     assert_string_equal(seen, "0 1 6 8 2 7 3 4 ");
 }
 
+/* Against what is served: each says how many come before it. */
+static void test_ahead(void **state)
+{
+    (void)state;
+    static const char *const bots[] = {"a", "a", "a", "a", "b", "a", "b", "c"};
+    enum { WAITING = sizeof(bots) / sizeof(*bots) };
+    for (size_t i = 0; i < WAITING; i++)
+        enter(i, "main", bots[i], 1, false);
+    assert_int_equal(upstream_ahead(&seats[0]), 0); /* served */
+    size_t said[WAITING] = {0};
+    for (size_t i = 1; i < WAITING; i++)
+        said[i] = upstream_ahead(&seats[i]);
+    for (size_t place = 0; place < WAITING; place++) {
+        size_t served = 0;
+        while (served < WAITING && !seats[served].is_held)
+            served++;
+        assert_in_range(served, 0, WAITING - 1);
+        if (place > 0)
+            assert_int_equal(said[served], place - 1);
+        leave(served);
+    }
+}
+
 static void fail_times(size_t times)
 {
     for (size_t i = 0; i < times; i++) {
@@ -146,13 +169,13 @@ static void test_breaker_opens_and_closes_by_a_probe(void **state)
     fail_times(2);
     enter(2, "main", "bot", 0, false);
     assert_true(upstream_is_sound(&seats[2]));
+    int64_t before_ms = loop_now_ms(loop);
     end(2, false);
     enter(3, "main", "bot", 0, false);
     enter(4, "main", "bot", 0, false);
     enter(5, "other", "bot", 0, false); /* has a breaker of its own */
     assert_string_equal(seen, "0 1 2 5 ");
     assert_false(upstream_is_sound(&seats[3]));
-    int64_t before_ms = loop_now_ms(loop);
     turn_loop(5, 5000);
     assert_string_equal(seen, "0 1 2 5 3 "); /* one probe, not both */
     assert_true(loop_now_ms(loop) - before_ms >= OPEN_MS);
@@ -217,10 +240,10 @@ static void test_alone(void **state)
 static void test_alone_is_bounded(void **state)
 {
     (void)state;
+    int64_t before_ms = loop_now_ms(loop);
     enter(0, "main", "bot", 0, false);
     enter(1, "main", "bot", 0, true);
     enter(2, "main", "bot", 0, false);
-    int64_t before_ms = loop_now_ms(loop);
     turn_loop(2, 5000);
     assert_string_equal(seen, "0 2 ");
     assert_true(loop_now_ms(loop) - before_ms >= ALONE_MS);
@@ -278,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SEAT_TEST(test_limit),
         SEAT_TEST(test_fair_over_bots),
+        SEAT_TEST(test_ahead),
         SEAT_TEST(test_breaker_opens_and_closes_by_a_probe),
         SEAT_TEST(test_probe_that_fails_opens_again),
         SEAT_TEST(test_what_breaks_a_run),

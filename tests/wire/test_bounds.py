@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from stack import Stack, wait_for
+from stack import SLOW, Stack, wait_for
 from wecom import Bot
 
 LIMIT = 4
@@ -64,6 +64,24 @@ def test_user_who_asks_too_often(kafka, make_stack, ask):
     assert first.follow(5).final == first.expected
     assert not [r for r in s.records("requests") if third.msgid in r["payload"]]
     assert s.metric(s.admin_ports[0], "botbridge_ingress_rate_refusals_total") == 1
+
+
+def test_place_in_the_queue(kafka, make_stack, ask):
+    bot = Bot("main", queue_text="前面还有 {n} 条消息")
+    s = make_stack(kafka, bots=[bot], partitions=1, settings={"worker": {"lease_ms": 3000}},
+                   pipelines={"main": {"type": "openai", "url": "${LLM_URL}", "model": "m", "api_key": "${LLM_KEY}", "concurrency": 1}})
+    runs, waits, last = (ask(s, directives="tokens=60 rate=10 delay=3000") for _ in range(3))
+    for q in (runs, waits, last):
+        q.send()
+        wait_for("its turn", lambda: s.metric(s.worker_ports[0], "botbridge_worker_sessions") >= (runs, waits, last).index(q) + 1)
+    last.follow(20, until=lambda text: text == "前面还有 1 条消息")
+    s.workers[0].kill()     # the next owner does not take it for an answer
+    s.workers[0].start()
+    last.follow(60 * SLOW, until=lambda text: text == bot.placeholder)
+    for q in (runs, waits, last):
+        assert q.follow(60 * SLOW, every=0.2).final == q.expected
+    assert all(text == bot.placeholder or text.startswith("前面还有 ") or last.expected.startswith(text) for text in last.shown)
+    assert not any(text.startswith("前面还有 ") for text in runs.shown)
 
 
 def test_every_bound_is_exported_beside_its_limit(stack):

@@ -36,6 +36,7 @@ class Bot:
         self.lost_text = texts.get("lost_text", f"这条消息已经失效({name})")
         self.notice_text = texts.get("notice_text", f"回答时间已到({name})")
         self.apology_text = texts.get("apology_text", f"抱歉,出错了({name})")
+        self.queue_text = texts.get("queue_text", "")
         self.key = base64.b64decode(self.aes_key + "=")
 
     @property
@@ -45,8 +46,13 @@ class Bot:
     def config(self, **more):
         return {"name": self.name, "platform": "wecom", "token": self.token, "aes_key": self.aes_key,
                 "receive_id": self.receive_id, "pipeline": "main", "placeholder": self.placeholder,
-                "busy_text": self.busy_text, "lost_text": self.lost_text, "notice_text": self.notice_text,
+                "queue_text": self.queue_text, "busy_text": self.busy_text, "lost_text": self.lost_text, "notice_text": self.notice_text,
                 "apology_text": self.apology_text, **more}
+
+    def is_answer(self, text):
+        """Whether it is more than what is shown before an answer begins."""
+        place = self.queue_text and re.fullmatch(re.escape(self.queue_text).replace(r"\{n\}", "[0-9]+"), text)
+        return text != self.placeholder and not place
 
     def _cipher(self):
         return Cipher(algorithms.AES(self.key), modes.CBC(self.key[:16]), default_backend())
@@ -183,7 +189,7 @@ class Question:
         last = self.shown[-1] if self.shown else None
         if self.finish and (not stream["finish"] or content != last):
             raise Broken(f"a finished stream changed: {last[-40:]!r} became {content[-40:]!r}, finish {stream['finish']}")
-        if last not in (None, self.bot.placeholder) and not self.may_go_back and not content.startswith(last):
+        if last is not None and self.bot.is_answer(last) and not self.may_go_back and not content.startswith(last):
             raise Broken(f"shown text went back: …{last[-40:]!r} became …{content[-40:]!r}")
         self.shown.append(content)
         self.finish = stream["finish"]
