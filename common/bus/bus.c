@@ -100,6 +100,13 @@ enum brg_err bus_settings_check(const struct bus_setting *settings, size_t count
     return err;
 }
 
+/* The settings of one section go to producer and consumer alike: what only the other one knows
+ * is no news. */
+static bool is_of_the_other(const char *facility, const char *text)
+{
+    return strcmp(facility, "CONFWARN") == 0 && strstr(text, "property and will be ignored");
+}
+
 /* Called from librdkafka's threads. Its "error" is a broken connection, which we survive. */
 void bus_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
@@ -107,15 +114,15 @@ void bus_log(const rd_kafka_t *rk, int level, const char *facility, const char *
     if (level <= 2)
         log_error("kafka", "library", "client=%s facility=%s text=\"%s\"", client, facility,
                   text);
+    else if (level > 6 || is_of_the_other(facility, text))
+        log_debug("kafka", "library", "client=%s facility=%s text=\"%s\"", client, facility,
+                  text);
     else if (level <= 4)
         log_warn("kafka", "library", "client=%s facility=%s text=\"%s\"", client, facility,
                  text);
-    else if (level <= 6)
+    else
         log_info("kafka", "library", "client=%s facility=%s text=\"%s\"", client, facility,
                  text);
-    else
-        log_debug("kafka", "library", "client=%s facility=%s text=\"%s\"", client, facility,
-                  text);
 }
 
 rd_kafka_conf_t *bus_conf_new(const struct bus_options *options, const struct bus_setting *ours,

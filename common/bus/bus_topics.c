@@ -3,12 +3,11 @@
 #include "base/clock.h"
 #include "bus/bus_keeper.h"
 
-#include <time.h>
-
 enum {
     CREATE_MS = 20000,
     LEADERS_MS = 10000,
     LOOK_MS = 2000,
+    LOOK_PAUSE_MS = 50,
     CHECK_MS = 4000,
     ERRSTR_BYTES = 192
 };
@@ -144,7 +143,6 @@ static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names
                                  bool allow_unsafe, int64_t patience_ms,
                                  struct brg_error *error)
 {
-    const struct timespec pause = {.tv_nsec = 50000000};
     int64_t end = clock_mono_ms() + patience_ms;
     rd_kafka_topic_t *handles[BUS_TOPIC_COUNT];
     for (int t = 0; t < BUS_TOPIC_COUNT; t++)
@@ -156,7 +154,7 @@ static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names
             look.verdict == BUS_KEEPER_FINE || (look.verdict == BUS_KEEPER_REFUSED && !are_new);
         if (is_final || clock_mono_ms() >= end)
             break;
-        nanosleep(&pause, NULL);
+        rd_kafka_poll(rk, LOOK_PAUSE_MS); /* waits, and serves the client meanwhile */
     }
     for (int t = 0; t < BUS_TOPIC_COUNT; t++)
         if (handles[t])

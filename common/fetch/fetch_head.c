@@ -49,14 +49,18 @@ static void read_type(struct head_reader *r, struct bytes value)
     r->head.content_type = bytes_of(r->type, value.len);
 }
 
-/* RFC 9110 10.2.3: seconds or an HTTP date. */
-static int64_t read_retry_after(struct bytes value)
+static bool is_number(struct bytes value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] < '0' || value.ptr[i] > '9')
+            return false;
+    return value.len > 0;
+}
+
+static int64_t read_retry_date(struct bytes value)
 {
     enum { DATE_BYTES = 64 };
     char date[DATE_BYTES];
-    uint64_t seconds;
-    if (bytes_to_u64(value, &seconds))
-        return seconds <= RETRY_AFTER_MAX_S ? (int64_t)seconds * 1000 : -1;
     if (value.len == 0 || value.len >= sizeof(date))
         return -1;
     memcpy(date, value.ptr, value.len);
@@ -66,8 +70,20 @@ static int64_t read_retry_after(struct bytes value)
         return -1;
     int64_t wait_ms = (int64_t)at * 1000 - clock_wall_ms();
     if (wait_ms > (int64_t)RETRY_AFTER_MAX_S * 1000)
-        return -1;
+        return (int64_t)RETRY_AFTER_MAX_S * 1000;
     return wait_ms > 0 ? wait_ms : 0;
+}
+
+/* RFC 9110 10.2.3: seconds or an HTTP date. More than we ever wait is the most, and not absent:
+ * who asks for a long pause is not to be called sooner. */
+static int64_t read_retry_after(struct bytes value)
+{
+    uint64_t seconds;
+    if (!is_number(value))
+        return read_retry_date(value);
+    if (!bytes_to_u64(value, &seconds) || seconds > RETRY_AFTER_MAX_S)
+        seconds = RETRY_AFTER_MAX_S;
+    return (int64_t)seconds * 1000;
 }
 
 static void read_field(struct head_reader *r, struct bytes line)
