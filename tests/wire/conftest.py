@@ -65,5 +65,7 @@ def ask():
         full = f"{text} {unique}" + (f" {{{directives}}}" if directives else "")
         q = Question(kw.pop("bot", stack.bot), kw.pop("ports", stack.ports), full, **kw)
         q.expected = stack.llm.answer(full)
+        if len(q.expected) > 40:
+            stack.note_text(q.expected[:24])
         return q
     return new

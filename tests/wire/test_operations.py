@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from stack import BIN, Kafka, Process, free_ports, wait_for
+from stack import BIN, Process, free_ports, wait_for
 from wecom import Bot, request, verify_url
 
 
@@ -78,13 +78,12 @@ def test_reload(stack):
     wait_for("the bot taken out again", lambda: verify_url(late, port).status == 404)
 
 
-def test_started_before_the_servers(make_stack, kafka, ask, tmp_path):
+def test_started_before_the_servers(make_stack, kafka, ask):
     """Both programs up first, with nothing to talk to; the URL check works, readiness tells the reason, then all heals."""
     s = make_stack(kafka, workers=1)
     for p in s.programs:
         assert p.terminate() == 0
     s.redis.process.kill()
-    own = Kafka(tmp_path / "kafka")
     nowhere = free_ports(1)[0]
     s.settings = {"kafka": {"bootstrap.servers": f"127.0.0.1:{nowhere}"}}
     s.write_config("ingress")
@@ -102,7 +101,25 @@ def test_started_before_the_servers(make_stack, kafka, ask, tmp_path):
     assert not q.send()["finish"]
     s.redis.start()
     assert q.follow(40).final == q.expected
-    assert own.pid is None
+
+
+def test_drain_and_second_signal(kafka, make_stack, ask):
+    """SIGTERM: ready no more, what runs is finished, exit 0. A second one ends at once, with 75."""
+    s = make_stack(kafka)
+    q = ask(s, directives="tokens=30 rate=10")
+    q.send()
+    s.workers[0].signal(signal.SIGTERM)
+    wait_for("the worker to be unready", lambda: _status(lambda: request(s.worker_ports[0], "GET", "/readyz").status) != 200)
+    assert q.follow(30).final == q.expected
+    assert s.workers[0].popen.wait(40) == 0
+    s.workers[0].popen = None
+    ingress = s.ingresses[0]
+    ingress.signal(signal.SIGTERM)
+    wait_for("the ingress to be unready", lambda: _status(lambda: request(s.admin_ports[0], "GET", "/readyz").status) == 503)
+    assert verify_url(s.bot, s.ports[0]).status == 200, "still serves while the balancer takes it out"
+    ingress.signal(signal.SIGTERM)
+    assert ingress.popen.wait(2) == 75
+    ingress.popen = None
 
 
 def _status(call):
