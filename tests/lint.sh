@@ -8,8 +8,15 @@ cd "$(dirname "$0")/.." || exit 2
 build=${1-}
 status=0
 
-find common ingress worker deploy tests -name '*.[ch]' -print0 | sort -z |
-    xargs -0 clang-format --dry-run -Werror || status=1
+# Every version of clang-format lays out a little differently: Debian 12's is the one that counts.
+case $(clang-format --version) in
+*' version 14.'*)
+    find common ingress worker deploy tests -name '*.[ch]' -print0 | sort -z |
+        xargs -0 clang-format --dry-run -Werror || status=1
+    ;;
+*' version '*) echo "lint: layout not looked at: that takes clang-format 14" >&2 ;;
+*) status=1 ;;
+esac
 
 python3 tests/lint.py || status=1
 
