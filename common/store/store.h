@@ -11,7 +11,7 @@
  *
  * Record of a stream (keys share the hash tag {id}, every key has a TTL):
  *   bb:{id}:m  hash   bot state reason by epoch owner lease_until start_at deadline_at starts
- *                     shown_at owed x n:<note>…
+ *                     shown_at owed x was n:<note>…
  *   bb:{id}:t  string the text to show now
  *   bb:{id}:x  string what only the final answer carries (field x says that there is some)
  * Text and extras of a final stream live 30 minutes, or ttl_ms where that is shorter.
@@ -135,8 +135,11 @@ void store_shown(struct store *s, struct bytes id, store_cb *cb, void *arg);
 /* --- worker --- */
 
 /* On a missing record, and on `open` or `unknown` that an ingress made after the store lost its
- * data, each of these makes it `run` again: the epoch decides who may write. An epoch above the
- * stored one is accepted (a failover lost the claim).
+ * data, each of these but settle and release makes it `run` again: the epoch decides who may
+ * write. An epoch above the stored one is accepted (a failover lost the claim). Where no claim
+ * is known any more the first to write is the owner, and goes on under the epoch that it has;
+ * all that were granted before are fenced. Settle and release answer OK there with the state
+ * that they found, and change nothing.
  *
  * `owner` is not empty and unique per attempt to own (a repeat after an unknown outcome uses
  * the same, gets the same epoch and counts no further start). GRANTED, HELD, FINAL, CLOSED.

@@ -289,11 +289,48 @@ static void a_write_makes_a_lost_record_again(void **state)
     empty(state);
     expect(rig_note(rig, &stream, epoch, "f", "v"), VERDICT_OK, STREAM_RUN);
     expect(rig_claim(rig, &stream, "b", LEASE_MS), VERDICT_HELD, STREAM_RUN);
+}
+
+/* Two that both believe to be the owner do not take turns: their texts would alternate. */
+static void the_first_to_write_after_a_loss_is_the_owner(void **state)
+{
+    enum stream_state found[] = {STREAM_MISSING, STREAM_UNKNOWN, STREAM_OPEN};
+    uint64_t zombie = claim("a");
+    let_lease_end();
+    uint64_t newer = claim("b");
+    for (size_t i = 0; i < 3; i++) {
+        empty(state);
+        if (found[i] != STREAM_MISSING)
+            rig_open(rig, &stream, found[i]);
+        expect(rig_put(rig, &stream, zombie, "long text", LEASE_MS), VERDICT_OK, STREAM_RUN);
+        expect(rig_put(rig, &stream, newer, "short", LEASE_MS), VERDICT_FENCED, STREAM_RUN);
+        expect(rig_note(rig, &stream, newer, "f", "v"), VERDICT_FENCED, STREAM_RUN);
+        expect(rig_put(rig, &stream, zombie, "longer text", LEASE_MS), VERDICT_OK, STREAM_RUN);
+        expect_text("longer text");
+    }
+    let_lease_end();
+    uint64_t heir = claim("c");
+    assert_true(heir > newer);
+    expect(rig_put(rig, &stream, zombie, "zombie", LEASE_MS), VERDICT_FENCED, STREAM_RUN);
+    expect(rig_finish(rig, &stream, heir, REASON_DONE, "end", "", "", LEASE_MS), VERDICT_OK,
+           STREAM_FINAL);
+    expect_text("end");
+}
+
+/* Else a worker that goes would fence the one that writes a lost end again. */
+static void who_only_leaves_does_not_make_a_lost_record_again(void **state)
+{
+    uint64_t drained = claim("a");
+    let_lease_end();
+    uint64_t epoch = claim("b");
     empty(state);
-    expect(rig_settle(rig, &stream, epoch, "dlq"), VERDICT_OK, STREAM_RUN);
-    empty(state);
-    expect(rig_release(rig, &stream, epoch), VERDICT_OK, STREAM_RUN);
-    assert_true(claim("b") > epoch);
+    expect(rig_release(rig, &stream, drained), VERDICT_OK, STREAM_MISSING);
+    expect(rig_settle(rig, &stream, drained, "dlq"), VERDICT_OK, STREAM_MISSING);
+    rig_open(rig, &stream, STREAM_OPEN);
+    expect(rig_release(rig, &stream, drained), VERDICT_OK, STREAM_OPEN);
+    expect(rig_settle(rig, &stream, drained, "dlq"), VERDICT_OK, STREAM_OPEN);
+    expect(rig_finish(rig, &stream, epoch, REASON_DONE, "end", "", "", LEASE_MS), VERDICT_OK,
+           STREAM_FINAL);
 }
 
 static void a_claim_lost_by_a_failover_is_made_good_by_its_write(void **state)
@@ -527,6 +564,8 @@ int main(void)
         TEST(an_old_epoch_loses_after_the_store_lost_its_data),
         TEST(put_replaces_the_text_and_renews),
         TEST(a_write_makes_a_lost_record_again),
+        TEST(the_first_to_write_after_a_loss_is_the_owner),
+        TEST(who_only_leaves_does_not_make_a_lost_record_again),
         TEST(a_claim_lost_by_a_failover_is_made_good_by_its_write),
         TEST(finish_ends_it_once),
         TEST(what_is_owed_goes_to_the_next_owner),

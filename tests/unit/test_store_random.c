@@ -35,6 +35,7 @@ struct model {
     bool is_shown;
     bool has_extras;
     uint64_t epoch;
+    uint64_t was;   /* 0, or the epoch under which its writer knows it */
     unsigned owner; /* 0: none */
     unsigned starts;
     bool has_starts; /* a worker had it, even if that start was taken back */
@@ -77,10 +78,17 @@ static void unlease(void)
     m.owner = 0;
 }
 
-/* As every write of a worker begins. True when it is fenced. */
+/* The epoch of a record as a writer under `epoch` finds it. */
+static uint64_t prior_to(uint64_t epoch)
+{
+    return m.was == epoch ? epoch : m.epoch;
+}
+
+/* As put, note and finish begin. True when the writer is fenced. */
 static bool own(uint64_t epoch)
 {
-    if (m.epoch > epoch)
+    uint64_t prior = prior_to(epoch);
+    if (prior > epoch)
         return true;
     if (m.state == STREAM_MISSING)
         m = (struct model){0};
@@ -89,11 +97,24 @@ static bool own(uint64_t epoch)
     if (!m.has_starts)
         m.starts = 1;
     m.has_starts = true;
-    if (m.epoch < epoch) {
+    if (prior == 0) {
+        m.epoch = 0; /* the server's clock: see take_epoch */
+        m.was = epoch;
+    } else if (prior < epoch) {
         m.epoch = epoch;
+        m.was = 0;
         m.owner = 0;
     }
     return false;
+}
+
+/* The first write after a loss has an epoch above all that were granted before. */
+static void take_epoch(struct store_reply r)
+{
+    if (m.epoch != 0)
+        return;
+    assert_true(r.epoch >= workers[0].epoch && r.epoch >= workers[1].epoch);
+    m.epoch = r.epoch;
 }
 
 static void do_open(void)
@@ -159,6 +180,8 @@ static void do_claim(struct worker *w)
         m.state = STREAM_RUN;
     assert_true(is_repeat ? r.epoch == m.epoch : r.epoch > m.epoch);
     m.epoch = w->epoch = r.epoch;
+    if (!is_repeat)
+        m.was = 0;
     m.owner = w->owner;
     m.starts += !is_repeat;
     m.has_starts = true;
@@ -179,7 +202,7 @@ static void do_put(struct worker *w)
     } else if (m.state == STREAM_FINAL && !m.by_ingress) {
         verdict = VERDICT_FINAL;
         m = before;
-        m.is_leased = m.is_leased || (m.epoch == w->epoch && m.owed != 0);
+        m.is_leased = m.is_leased || (prior_to(w->epoch) == w->epoch && m.owed != 0);
     } else {
         m.is_leased = true;
         if (m.state == STREAM_FINAL)
@@ -187,14 +210,17 @@ static void do_put(struct worker *w)
         else if (has_text)
             set_text(fresh_text);
     }
-    expect(rig_put(rig, &stream, w->epoch, has_text ? fresh_text : NULL, LEASE_MS), verdict);
+    struct store_reply r =
+        rig_put(rig, &stream, w->epoch, has_text ? fresh_text : NULL, LEASE_MS);
+    expect(r, verdict);
+    take_epoch(r);
 }
 
 static void do_finish(struct worker *w)
 {
     unsigned owed = (unsigned)random_below(8);
     bool has_extras = random_below(2) > 0;
-    uint64_t prior = m.epoch;
+    uint64_t prior = prior_to(w->epoch);
     struct model before = m;
     new_text();
     enum store_verdict verdict = VERDICT_OK;
@@ -217,16 +243,19 @@ static void do_finish(struct worker *w)
         if (owed == 0)
             unlease();
     }
-    expect(rig_finish(rig, &stream, w->epoch, REASON_DONE, fresh_text, has_extras ? "x" : "",
-                      owed_lists[owed], LEASE_MS),
-           verdict);
+    struct store_reply r = rig_finish(rig, &stream, w->epoch, REASON_DONE, fresh_text,
+                                      has_extras ? "x" : "", owed_lists[owed], LEASE_MS);
+    expect(r, verdict);
+    take_epoch(r);
 }
 
 static void do_settle(struct worker *w)
 {
     unsigned item = random_below(2) > 0 ? OWED_DLQ : OWED_EVENT;
     enum store_verdict verdict = VERDICT_FENCED;
-    if (!own(w->epoch)) {
+    if (m.epoch == 0) {
+        verdict = VERDICT_OK; /* no claim: nothing is owed */
+    } else if (!own(w->epoch)) {
         verdict = VERDICT_OK;
         m.owed &= ~item;
         if (m.state == STREAM_FINAL && m.owed == 0)
@@ -240,19 +269,23 @@ static void do_settle(struct worker *w)
 
 static void do_note(struct worker *w)
 {
-    uint64_t prior = m.epoch;
+    uint64_t prior = prior_to(w->epoch);
     bool is_fenced = own(w->epoch);
     if (!is_fenced && prior < w->epoch)
         m.is_leased = true;
-    expect(rig_note(rig, &stream, w->epoch, "f", "v"), is_fenced ? VERDICT_FENCED : VERDICT_OK);
+    struct store_reply r = rig_note(rig, &stream, w->epoch, "f", "v");
+    expect(r, is_fenced ? VERDICT_FENCED : VERDICT_OK);
+    take_epoch(r);
 }
 
 static void do_release(struct worker *w)
 {
-    bool is_fenced = own(w->epoch);
-    if (!is_fenced && m.state == STREAM_RUN && m.owner != 0)
+    bool is_unclaimed = m.epoch == 0;
+    bool is_fenced = !is_unclaimed && own(w->epoch);
+    bool is_left = !is_unclaimed && !is_fenced;
+    if (is_left && m.state == STREAM_RUN && m.owner != 0)
         m.starts--;
-    if (!is_fenced)
+    if (is_left)
         unlease();
     expect(rig_release(rig, &stream, w->epoch), is_fenced ? VERDICT_FENCED : VERDICT_OK);
 }

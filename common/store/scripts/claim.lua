@@ -18,6 +18,7 @@ end
 if not is_repeat then
     -- Never below the clock: after a store that lost its data, an old owner's epoch must lose.
     set(r, 'epoch', math.max(r.epoch + 1, US))
+    set(r, 'was', '')
     set(r, 'owner', owner)
     set(r, 'starts', int((tonumber(r.starts) or 0) + 1))
 end

@@ -9,7 +9,7 @@ local US = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local NOW = math.floor(US / 1000)
 
 local FIELDS = {'bot', 'state', 'reason', 'by', 'epoch', 'owner', 'lease_until', 'start_at',
-    'deadline_at', 'starts', 'shown_at', 'owed', 'x'}
+    'deadline_at', 'starts', 'shown_at', 'owed', 'x', 'was'}
 
 -- Lua's own conversion keeps 14 digits; an epoch has 16.
 local function int(n)
@@ -73,13 +73,29 @@ end
 -- than `epoch` when the writer is fenced, and then nothing is changed. Otherwise the record is
 -- what the writer may change further and save: a worker had this stream, so it runs, also where
 -- the store lost it, and a claim that a failover lost is made good.
+--
+-- Where the store lost the record (one without an epoch was made by an ingress since), several
+-- may believe that it is theirs, and which claim was the newest is not known any more. The first
+-- to write gets an epoch above all of them, so that their texts do not take turns; `was` is the
+-- epoch under which it goes on writing.
 local function own(epoch)
     local r = record()
     local prior = r and r.epoch or 0
+    if r and r.was == ARGV[5] then
+        prior = epoch
+    end
     if prior > epoch then
         return r, prior
     end
     r = r or fresh('run')
+    if prior == 0 then
+        set(r, 'epoch', math.max(epoch, US))
+        set(r, 'was', ARGV[5])
+    elseif prior < epoch then
+        set(r, 'epoch', epoch)
+        set(r, 'was', '')
+        set(r, 'owner', '')
+    end
     if r.state == 'unknown' then
         identify(r)
     end
@@ -88,10 +104,6 @@ local function own(epoch)
     end
     if r.starts == '' then
         set(r, 'starts', '1')
-    end
-    if prior < epoch then
-        set(r, 'epoch', epoch)
-        set(r, 'owner', '')
     end
     return r, prior
 end
@@ -126,6 +138,16 @@ end
 local function brief(verdict, r)
     return {verdict, r.state, r.reason, r.by, r.bot, r.start_at, r.deadline_at, r.shown_at,
         int(r.epoch), int(r.lease_until), r.starts, r.owed}
+end
+
+-- The answer where no claim is known: there is nothing to settle or to give up, and who only
+-- leaves must not fence one that goes on.
+local function unclaimed()
+    local r = record()
+    if not r then
+        return {'ok', 'missing'}
+    end
+    return r.epoch == 0 and brief('ok', r)
 end
 
 local function whole(verdict, r)

@@ -1,4 +1,8 @@
 local epoch = tonumber(ARGV[5])
+local none = unclaimed()
+if none then
+    return none
+end
 local r, prior = own(epoch)
 if prior > epoch then
     return brief('fenced', r)
