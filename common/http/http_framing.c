@@ -22,6 +22,24 @@ static bool has_blank(const char *name, size_t len)
            name[0] == '\t';
 }
 
+/* Blanks between colon and value, or -1 when the value does not follow its name: a folded
+ * header. 0.9.75 joins the folded text to the name and not to the value ("Content-Length:", "
+ * 55" becomes "Content-Length55" without value; "Content: 5", " -Length" a length of 5) and
+ * moves that name elsewhere in its memory. All others are still as they came, a NUL in place of
+ * the colon. */
+static ptrdiff_t blanks_before(const char *value, const char *name, size_t name_len)
+{
+    uintptr_t from = (uintptr_t)name + name_len + 1;
+    if ((uintptr_t)value < from)
+        return -1;
+    size_t gap = (uintptr_t)value - from;
+    const char *blank = name + name_len + 1;
+    for (size_t i = 0; i < gap; i++)
+        if (blank[i] != ' ' && blank[i] != '\t')
+            return -1;
+    return (ptrdiff_t)gap;
+}
+
 static enum MHD_Result look_at(void *cls, enum MHD_ValueKind kind, const char *name,
                                size_t name_len, const char *value, size_t value_len)
 {
@@ -30,11 +48,20 @@ static enum MHD_Result look_at(void *cls, enum MHD_ValueKind kind, const char *n
     if (has_blank(name, name_len))
         framing->is_broken = true;
     struct bytes text = bytes_of(value, value ? value_len : 0);
-    if (is_named(name, name_len, MHD_HTTP_HEADER_CONTENT_LENGTH)) {
+    ptrdiff_t blanks = value ? blanks_before(value, name, name_len) : 0;
+    if (blanks < 0)
+        framing->is_broken = true;
+    bool is_length = is_named(name, name_len, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    bool is_coding = is_named(name, name_len, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    /* 1.0.1 makes blanks of a fold: in what says where the message ends, more than the usual
+     * one may be one. */
+    if ((is_length || is_coding) && blanks > 1)
+        framing->is_broken = true;
+    if (is_length) {
         framing->lengths++;
         if (!bytes_to_u64(text, &framing->length))
             framing->is_broken = true;
-    } else if (is_named(name, name_len, MHD_HTTP_HEADER_TRANSFER_ENCODING)) {
+    } else if (is_coding) {
         framing->codings++;
         if (!bytes_eq_nocase(text, BYTES_LIT("chunked")))
             framing->is_broken = true;

@@ -20,6 +20,7 @@ enum {
     HTTP_STREAM_BYTES = 1048576, /* not yet taken by the client */
     HTTP_KEPT_BYTES = 16384,     /* buffers of a recycled request above this are freed */
     HTTP_SPARE_REQUESTS = 256,
+    HTTP_RECEIVE_IDLES = 2, /* a whole request may take so many idle timeouts */
     HTTP_KEPT_ANSWERS = 16,
     HTTP_KEPT_ANSWER_BYTES = 64,
 };
@@ -40,6 +41,13 @@ struct http_param {
 struct reply_header {
     char *name;
     char *value;
+};
+
+/* Made and freed with libmicrohttpd's connection. */
+struct http_connection {
+    struct list node; /* in server->receiving while a request is awaited or coming in */
+    int64_t since_ms; /* in there: since connecting or since the last answer */
+    int fd;           /* libmicrohttpd's */
 };
 
 struct http_request {
@@ -101,6 +109,8 @@ struct http_server {
     bool is_due;        /* run again: resumed, or left over from a bounded run */
     unsigned delivered; /* requests handed to the caller, wraps */
     unsigned connections;
+    int64_t receive_ms;    /* bound of receiving one request */
+    struct list receiving; /* connections, the longest waiting first */
     struct list open;
     size_t open_count;
     struct list spare;
@@ -115,6 +125,15 @@ struct http_server {
 void http_server_resume(struct http_request *req);
 void http_count_answer(const struct http_server *s, int status, int64_t ms);
 void http_count_open(const struct http_server *s, int change);
+void http_count_connection(const struct http_server *s, int change);
+
+/* http_connection.c */
+void http_connection_notice(void *server, struct MHD_Connection *connection, void **context,
+                            enum MHD_ConnectionNotificationCode what);
+/* The next request is awaited from now on; or it is complete and the answer is ours. */
+void http_connection_awaited(struct http_server *s, struct MHD_Connection *connection);
+void http_connection_received(struct MHD_Connection *connection);
+void http_connection_cut_slow(struct http_server *s);
 
 /* http_request.c: the three calls of libmicrohttpd about a request */
 void *http_request_begin(void *server, const char *target, struct MHD_Connection *connection);

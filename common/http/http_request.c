@@ -82,8 +82,8 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
 {
     struct http_server *s = server;
     struct http_request *req = *request;
-    (void)connection;
     (void)how;
+    http_connection_awaited(s, connection);
     if (!req)
         return;
     *request = NULL;
@@ -159,6 +159,7 @@ static enum MHD_Result deliver(struct http_request *req)
 {
     struct http_server *s = req->server;
     req->state = REQUEST_CALLER;
+    http_connection_received(req->connection);
     if (s->is_closing) {
         http_reply_plain(req, MHD_HTTP_SERVICE_UNAVAILABLE);
     } else {
@@ -179,7 +180,6 @@ enum MHD_Result http_request_step(void *server, struct MHD_Connection *connectio
 {
     struct http_request *req = *request;
     (void)server;
-    (void)connection;
     (void)url;
     switch (req->state) {
     case REQUEST_HEAD:
@@ -187,6 +187,7 @@ enum MHD_Result http_request_step(void *server, struct MHD_Connection *connectio
     case REQUEST_BODY:
         return *size > 0 ? take_body(req, data, size) : deliver(req);
     case REQUEST_ANSWERED:
+        http_connection_received(connection);
         return http_reply_queue(req);
     case REQUEST_CALLER:
     case REQUEST_QUEUED:

@@ -11,7 +11,8 @@ enum {
     CONNECTION_BYTES = 16384,
     RUNS_A_TURN = 8,
     /* libmicrohttpd is run at least so often while it has connections: whatever its epoll mode
-     * may have left waiting (it has been seen to) waits no longer than this. */
+     * may have left waiting (it has been seen to) waits no longer than this; and slow clients
+     * are looked for so often. */
     PULSE_MS = 1000,
     CLOSING_RUNS = 64,
     STATUS_CLASSES = 4,
@@ -57,19 +58,10 @@ void http_count_open(const struct http_server *s, int change)
         metric_add(&open_requests, change);
 }
 
-static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
-                          enum MHD_ConnectionNotificationCode what)
+void http_count_connection(const struct http_server *s, int change)
 {
-    struct http_server *s = cls;
-    (void)connection;
-    (void)context;
-    bool is_new = what == MHD_CONNECTION_NOTIFY_STARTED;
-    /* A listener that was put aside at the limit is taken up in the run after the close. */
-    if (!is_new && s->connections >= s->max_connections)
-        s->is_due = true;
-    s->connections += is_new ? 1U : -1U;
     if (!s->is_uncounted)
-        metric_add(&open_connections, is_new ? 1 : -1);
+        metric_add(&open_connections, change);
 }
 
 /* Only the format is logged: the arguments may be a peer's. */
@@ -98,6 +90,7 @@ static size_t leave_escapes(void *cls, struct MHD_Connection *connection, char *
 static void run(struct http_server *s)
 {
     MHD_UNSIGNED_LONG_LONG wait_ms = 0;
+    http_connection_cut_slow(s);
     for (unsigned i = 0; i < RUNS_A_TURN; i++) {
         s->is_due = false;
         BRG_CHECK(MHD_run(s->daemon) == MHD_YES);
@@ -164,7 +157,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, const struct http_
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)o->idle_timeout_s, NULL},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)http_request_completed, s},
-        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s},
+        {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)http_connection_notice, s},
         {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)http_request_begin, s},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escapes, s},
         {MHD_OPTION_END, 0, NULL},
@@ -188,6 +181,8 @@ static struct http_server *server_of(struct loop *loop, const struct http_option
     list_init(&s->open);
     list_init(&s->spare);
     list_init(&s->lingering);
+    list_init(&s->receiving);
+    s->receive_ms = (int64_t)options->idle_timeout_s * HTTP_RECEIVE_IDLES * 1000;
     return s;
 }
 

@@ -5,7 +5,7 @@
  * request is suspended. Everything runs on the loop's thread.
  *
  * Refused here, before the caller sees them: a body over the limit (413), Transfer-Encoding
- * other than a single "chunked" or together with Content-Length (400, connection closed:
+ * other than a single "chunked" or together with Content-Length, folded headers (400, closed:
  * request smuggling behind a proxy, not refused by libmicrohttpd 0.9.75), headers over the
  * connection's memory (431).
  *
@@ -39,7 +39,9 @@ struct http_options {
         *listen; /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; port 0 takes a free one */
     size_t max_body_bytes;
     unsigned max_connections;
-    unsigned idle_timeout_s; /* of a connection that is not suspended (slow clients) */
+    unsigned idle_timeout_s; /* of a connection that is not suspended (slow clients); from the
+                              * last answer to the end of the next request it may take twice
+                              * that, however steadily its bytes drip; 0 bounds neither */
     bool share_port;         /* SO_REUSEPORT: several processes on one host */
     bool is_uncounted;       /* not in the http metrics (operations' own port) */
 };

@@ -11,6 +11,9 @@
 #include "base/clock.h"
 #include "http/http_admin.h"
 
+#include <inttypes.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* The server runs its library every second in any case: what takes that long was forgotten. */
@@ -103,6 +106,61 @@ static void ends_slow_clients(void **state)
     assert_string_equal(http_exchange(f, "GET / HT"), "");
     assert_string_equal(http_exchange(f, POST("/echo") "Content-Length: 9\r\n\r\nabc"), "");
     assert_non_null(strstr(http_exchange(f, GET("/?q=kept-alive") "\r\n"), "kept-alive"));
+    assert_int_equal(http_server_open_requests(f->server), 0);
+}
+
+/* The bound is 2 s, looked at every second. */
+enum { DRIP_MS = 200, DRIP_LEAST_MS = 1900, DRIP_LIMIT_MS = 5000, HELD_MS = 3500 };
+
+static const char *const dripped[] = {
+    "GET /",
+    POST("/echo") "Content-Length: 1000\r\n\r\n",
+    GET("/?q=first") "\r\n" GET("/second") "X-Slow: ",
+};
+static int64_t drip_ms[sizeof(dripped) / sizeof(dripped[0])];
+
+/* Sends a byte whenever nothing has come for a while; gives the time until the end. */
+static int64_t drip(struct http_fixture *f, const char *begin)
+{
+    int64_t before_ms = clock_mono_ms();
+    int fd = peer_connect(http_server_port(f->server));
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char in[4096];
+    bool is_open = peer_send(fd, bytes_of_str(begin));
+    while (is_open && clock_mono_ms() - before_ms < DRIP_LIMIT_MS) {
+        if (poll(&p, 1, DRIP_MS) > 0)
+            is_open = recv(fd, in, sizeof(in), 0) > 0;
+        else
+            is_open = peer_send(fd, BYTES_LIT("x"));
+    }
+    (void)close(fd);
+    return clock_mono_ms() - before_ms;
+}
+
+static void drip_all(void *arg)
+{
+    struct http_fixture *f = arg;
+    int holder = peer_connect(http_server_port(f->server));
+    (void)peer_send(holder, bytes_of_str(GET("/hold") CLOSE));
+    for (size_t i = 0; i < sizeof(dripped) / sizeof(dripped[0]); i++)
+        drip_ms[i] = drip(f, dripped[i]);
+    f->was_open = !peer_read_all(holder, &f->in);
+    (void)close(holder);
+}
+
+/* Bytes that keep coming do not keep a connection; waiting for our answer does. */
+static void ends_dripping_clients(void **state)
+{
+    struct http_fixture *f = *state;
+    struct http_options impatient = http_usual;
+    impatient.idle_timeout_s = 1;
+    http_start(f, impatient);
+    loop_timer_set(f->loop, &f->timer, HELD_MS);
+    peer_run(f->loop, drip_all, f);
+    for (size_t i = 0; i < sizeof(dripped) / sizeof(dripped[0]); i++)
+        if (drip_ms[i] < DRIP_LEAST_MS || drip_ms[i] >= DRIP_LIMIT_MS)
+            fail_msg("%s: closed after %" PRId64 " ms", dripped[i], drip_ms[i]);
+    assert_true(has_text(&f->in, "later /hold"));
     assert_int_equal(http_server_open_requests(f->server), 0);
 }
 
@@ -288,6 +346,7 @@ int main(void)
         HTTP_TEST(answers_pipelined_in_order),
         HTTP_TEST(answers_from_turn_hooks),
         HTTP_TEST(ends_slow_clients),
+        HTTP_TEST(ends_dripping_clients),
         HTTP_TEST(waits_at_connection_limit),
         HTTP_TEST(quiesces),
         HTTP_TEST(free_answers_what_is_open),

@@ -101,6 +101,13 @@ static const char *const smuggling_heads[] = {
     "Transfer-Encoding : chunked\r\n",
     "Transfer-Encoding\t: chunked\r\n",
     "Content-Length : 5\r\n",
+    "Content-Length:\r\n 41\r\n",
+    "Content-Length: \r\n\t41\r\n",
+    "Content-Length: 1\r\n 0\r\n",
+    "Transfer-Encoding:\r\n chunked\r\n",
+    "Transfer-Encoding:\r\n\tchun\r\n ked\r\n",
+    "Transfer-Encoding: chunked,\r\n gzip\r\nContent-Length: 5\r\n",
+    "Content-Length: 5\r\nTransfer-Encoding:\r\n chunked\r\n",
 };
 
 /* libmicrohttpd refuses these itself, and 0.9.75 says so twice before it closes. */
@@ -134,6 +141,33 @@ static void refuses_smuggling(void **state)
     (void)http_exchange(f, "POST /echo HTTP/1.0\r\n" CHUNKED "\r\n0\r\n\r\n" HIDDEN);
     assert_true(has_text(&f->in, " 400 "));
     assert_int_equal(f->delivered, 0);
+}
+
+/* Folds of other headers may be refused (0.9.75) or read for what they are (1.0.1), but never
+ * for a length or a coding. */
+static void reads_no_framing_into_folds(void **state)
+{
+    static const char *const heads[] = {
+        "Content: 5\r\n -Length\r\n",
+        "C: 5\r\n ontent-Length\r\n",
+        "Content-Lengt:       5\r\n h\r\n",
+        "Transfer: chunked\r\n -Encoding\r\n",
+    };
+    struct http_fixture *f = *state;
+    http_start(f, http_usual);
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        char text[512];
+        (void)snprintf(text, sizeof(text), POST("/size") "%s" CLOSE "0\r\n\r\n", heads[i]);
+        (void)http_exchange(f, text);
+        if (!has_text(&f->in, " 400 ") && !has_text(&f->in, "got 0"))
+            fail_msg("%s: %s", heads[i], f->in.ptr);
+        assert_int_equal(count_text(&f->in, "HTTP/1.1 "), 1);
+    }
+    /* Blanks around a value are none. */
+    assert_non_null(strstr(
+        http_exchange(f, GET("/header") "X-Ask:\t  far\r\nX-None:\r\n" CLOSE), "\r\n\r\nfar"));
+    assert_non_null(
+        strstr(http_exchange(f, POST("/size") "Content-Length:5\r\n" CLOSE "12345"), "got 5"));
 }
 
 static void refuses_large_headers(void **state)
@@ -187,8 +221,11 @@ static void head_callback_refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        HTTP_TEST(bounds_bodies),         HTTP_TEST(refuses_smuggling),
-        HTTP_TEST(refuses_large_headers), HTTP_TEST(expects_continue),
+        HTTP_TEST(bounds_bodies),
+        HTTP_TEST(refuses_smuggling),
+        HTTP_TEST(reads_no_framing_into_folds),
+        HTTP_TEST(refuses_large_headers),
+        HTTP_TEST(expects_continue),
         HTTP_TEST(head_callback_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
