@@ -1,6 +1,10 @@
 #include "accept.h"
 
+#include "base/utf8.h"
+#include "log/log.h"
 #include "metrics/metrics.h"
+
+#define LETTER_KIND_MAX_BYTES 256 /* an event's kind is the peer's string */
 
 struct acceptance {
     struct ingress *in;
@@ -25,6 +29,12 @@ enum failure { FAILURE_QUEUE_FULL, FAILURE_TOO_LARGE, FAILURE_BUDGET, FAILURE_RE
 static struct metric late_total =
     METRIC(METRIC_COUNTER, "botbridge_ingress_accepted_late_total", NULL,
            "Records that Kafka acknowledged after the caller had been told otherwise.");
+static struct metric letters[] = {
+    METRIC(METRIC_COUNTER, "botbridge_ingress_dead_letters_total", "outcome=\"written\"",
+           "Records that can never be accepted, by what became of their dead letter."),
+    METRIC(METRIC_COUNTER, "botbridge_ingress_dead_letters_total", "outcome=\"lost\"", NULL),
+};
+enum letter_outcome { LETTER_WRITTEN, LETTER_LOST };
 
 void accept_register_metrics(void)
 {
@@ -32,6 +42,8 @@ void accept_register_metrics(void)
     for (size_t i = 0; i < sizeof(failures) / sizeof(*failures); i++)
         metric_register(&failures[i]);
     metric_register(&late_total);
+    for (size_t i = 0; i < sizeof(letters) / sizeof(*letters); i++)
+        metric_register(&letters[i]);
 }
 
 static void tell(struct acceptance *a, enum brg_err err, const char *reason)
@@ -100,4 +112,67 @@ enum brg_err accept_record(struct ingress *in, enum bus_topic topic,
     }
     loop_timer_set_at(in->loop, &a->budget, due_ms);
     return BRG_OK;
+}
+
+static void lose_letter(const struct stream_id *stream, const char *reason)
+{
+    metric_add(&letters[LETTER_LOST], 1);
+    log_warn("accept", "dead_letter_lost", "stream=%s reason=\"%s\"", stream->text, reason);
+}
+
+static void on_letter(enum brg_err err, const char *reason, void *arg)
+{
+    if (err)
+        lose_letter(arg, reason ? reason : "not acknowledged");
+    else
+        metric_add(&letters[LETTER_WRITTEN], 1);
+    free(arg);
+}
+
+static enum brg_err produce_letter(struct ingress *in, const struct message *m,
+                                   const char *type, const char *why, struct stream_id *stream)
+{
+    enum { OWN_HEADERS = 2 };
+    struct bus_header headers[ENVELOPE_HEADERS_MAX + OWN_HEADERS];
+    const struct envelope *e = &in->envelope;
+    enum brg_err err = envelope_encode(&in->envelope, m, type, in->crypto);
+    if (err)
+        return err;
+    size_t count = e->header_count;
+    for (size_t i = 0; i < count; i++)
+        headers[i] = (struct bus_header){e->headers[i].name, e->headers[i].value};
+    headers[count++] = (struct bus_header){"bb-reason", BYTES_LIT("unacceptable")};
+    headers[count++] = (struct bus_header){"bb-error", bytes_of_str(why)};
+    struct bus_record record = {
+        .topic = in->topics[BUS_DLQ],
+        .key = buf_bytes(&e->key),
+        .value = buf_bytes(&e->value),
+        .headers = headers,
+        .header_count = count,
+    };
+    return bus_produce(in->producer, &record, on_letter, stream);
+}
+
+void accept_dead_letter(struct ingress *in, const struct message *message, const char *type,
+                        const char *why, enum accept_letter letter)
+{
+    struct stream_id *stream = BRG_NEW(struct stream_id);
+    *stream = message->stream;
+    /* Without chat and sender the key is bot and message id, both bounded. */
+    struct message m = *message;
+    m.chat_type = CHAT_SINGLE;
+    m.chat_id = m.sender_id = bytes_of(NULL, 0);
+    m.kind.len = utf8_cut(m.kind, LETTER_KIND_MAX_BYTES);
+    enum brg_err err = BRG_REJECT;
+    if (letter == ACCEPT_WHOLE)
+        err = produce_letter(in, &m, type, why, stream);
+    if (err == BRG_REJECT) {
+        m.text = m.raw_text = m.response_url = bytes_of(NULL, 0);
+        m.raw = NULL;
+        err = produce_letter(in, &m, type, why, stream);
+    }
+    if (err) {
+        lose_letter(stream, err == BRG_REJECT ? "too large" : "producer queue full");
+        free(stream);
+    }
 }

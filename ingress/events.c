@@ -1,6 +1,7 @@
 #include "events.h"
 
 #include "accept.h"
+#include "base/utf8.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -18,71 +19,130 @@ void events_register_metrics(void)
         metric_register(&events[i]);
 }
 
-static void finish(struct reply *reply, enum event_outcome outcome)
+struct event {
+    struct reply reply;
+    enum event_outcome outcome; /* what it counts as once acknowledged */
+    struct stream_id stream;
+};
+
+static void finish(struct event *e, enum event_outcome outcome)
 {
     metric_add(&events[outcome], 1);
-    reply_empty(reply);
-    reply_done(reply);
-    free(reply);
+    reply_empty(&e->reply);
+    reply_done(&e->reply);
+    free(e);
 }
 
-static void lose(struct reply *reply, const char *reason)
+static void lose(struct event *e, const char *reason)
 {
-    log_warn("events", "lost", "bot=%s reason=\"%s\"", reply->bot->name, reason);
-    finish(reply, OUTCOME_LOST);
+    log_warn("events", "lost", "bot=%s stream=%s reason=\"%s\"", e->reply.bot->name,
+             e->stream.text, reason);
+    finish(e, e->outcome == OUTCOME_BROKEN ? OUTCOME_BROKEN : OUTCOME_LOST);
 }
 
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
 {
+    struct event *e = arg;
     if (err)
-        lose(arg, reason ? reason : "not acknowledged");
+        lose(e, reason ? reason : "not acknowledged");
     else
-        finish(arg, OUTCOME_PUBLISHED);
+        finish(e, e->outcome);
 }
 
-static struct message message_of(struct reply *reply, const struct wecom_callback *callback)
+static struct message message_of(struct event *e, struct bytes message_id)
 {
+    const struct reply *reply = &e->reply;
     struct bytes bot = bytes_of_str(reply->bot->name);
-    bool is_event = callback->kind == WECOM_EVENT;
     int64_t now = store_now_ms(reply->in->store);
+    e->stream = stream_id_of(reply->in->crypto, bot, message_id);
     return (struct message){
         .platform = PLATFORM_WECOM,
         .bot = bot,
-        .message_id = callback->msgid,
-        .stream = stream_id_of(reply->in->crypto, bot, callback->msgid),
-        .kind = is_event ? callback->event_type : callback->msgtype,
-        .chat_type = callback->is_group ? CHAT_GROUP : CHAT_SINGLE,
-        .chat_id = callback->is_group ? callback->chat_id : bytes_of(NULL, 0),
-        .sender_id = callback->user_id,
+        .message_id = message_id,
+        .stream = e->stream,
         .received_at_ms = now,
         .start_at_ms = now,
         .deadline_at_ms = now + reply->bot->stream_deadline_ms,
         .reply_mode = REPLY_NONE,
-        .response_url = callback->response_url,
-        .raw = callback->root,
     };
 }
 
-static void publish_raw(struct reply *reply, const struct wecom_callback *callback)
+static void publish(struct event *e, const struct message *m)
 {
     struct brg_error error;
-    struct message m = message_of(reply, callback);
-    int64_t due_ms = reply->received_ms + reply->config->ingress.publish_budget_ms;
-    if (accept_record(reply->in, BUS_EVENTS, &m, ENVELOPE_TYPE_EVENT, due_ms, on_accepted,
-                      reply, &error))
-        lose(reply, error.text);
+    int64_t due_ms = e->reply.received_ms + e->reply.config->ingress.publish_budget_ms;
+    enum brg_err err = accept_record(e->reply.in, BUS_EVENTS, m, ENVELOPE_TYPE_EVENT, due_ms,
+                                     on_accepted, e, &error);
+    if (err == BRG_REJECT)
+        accept_dead_letter(e->reply.in, m, ENVELOPE_TYPE_EVENT, error.text, ACCEPT_WHOLE);
+    if (err)
+        lose(e, error.text);
+}
+
+static void publish_raw(struct event *e, const struct wecom_callback *callback)
+{
+    struct message m = message_of(e, callback->msgid);
+    m.kind = callback->kind == WECOM_EVENT ? callback->event_type : callback->msgtype;
+    m.chat_type = callback->is_group ? CHAT_GROUP : CHAT_SINGLE;
+    m.chat_id = callback->is_group ? callback->chat_id : bytes_of(NULL, 0);
+    m.sender_id = callback->user_id;
+    m.response_url = callback->response_url;
+    m.raw = callback->root;
+    publish(e, &m);
+}
+
+static bool is_usable(struct bytes msgid)
+{
+    return msgid.len > 0 && msgid.len <= WECOM_MSGID_MAX_BYTES;
+}
+
+static const char *what_is_wrong(const struct wecom_callback *callback, struct bytes text)
+{
+    if (!callback->root)
+        return utf8_is_valid(text) ? "not JSON" : "not UTF-8";
+    if (json_type(callback->root) != JSON_OBJECT)
+        return "not an object";
+    if (!is_usable(callback->msgid))
+        return callback->msgid.len > 0 ? "msgid too long" : "no msgid";
+    return callback->msgtype.len > 0 ? "a member of its type is missing" : "no msgtype";
+}
+
+/* Nothing in it but a usable msgid is relied on: no conversation, no sender. */
+static void publish_broken(struct event *e, const struct wecom_callback *callback,
+                           struct bytes text)
+{
+    struct ingress *in = e->reply.in;
+    struct bytes bot = bytes_of_str(e->reply.bot->name);
+    struct stream_id own = stream_id_of(in->crypto, bot, text);
+    struct message m =
+        message_of(e, is_usable(callback->msgid) ? callback->msgid : stream_id_bytes(&own));
+    log_warn("events", "broken", "bot=%s stream=%s reason=\"%s\"", e->reply.bot->name,
+             e->stream.text, what_is_wrong(callback, text));
+    m.kind = BYTES_LIT("broken");
+    struct buf raw;
+    buf_init(&raw, ENVELOPE_VALUE_MAX_BYTES);
+    if (json_type(callback->root) == JSON_OBJECT) {
+        m.raw = callback->root;
+    } else {
+        buf_append_str(&raw, "{\"base64\":\"");
+        crypto_base64_encode(&raw, text);
+        buf_append_str(&raw, "\"}");
+        m.raw_text = buf_bytes(&raw);
+    }
+    e->outcome = OUTCOME_BROKEN;
+    publish(e, &m);
+    buf_free(&raw);
 }
 
 void events_start(struct ingress *in, const struct reply_source *source,
-                  const struct wecom_callback *callback)
+                  const struct wecom_callback *callback, struct bytes text)
 {
-    struct reply *reply = BRG_NEW(struct reply);
-    reply_init(reply, in, source);
-    if (callback->kind == WECOM_BROKEN) {
-        log_warn("events", "broken", "bot=%s", reply->bot->name);
-        finish(reply, OUTCOME_BROKEN);
-    } else {
-        publish_raw(reply, callback);
-    }
+    struct event *e = BRG_NEW(struct event);
+    reply_init(&e->reply, in, source);
+    e->outcome = OUTCOME_PUBLISHED;
+    if (callback->kind == WECOM_BROKEN)
+        publish_broken(e, callback, text);
+    else
+        publish_raw(e, callback);
     json_free(callback->root);
 }

@@ -4,9 +4,10 @@
 
 #include "reply.h"
 
-/* Takes callback->root over; any kind but text and refresh. A broken one is counted, not
- * published: there is nothing in it that a reader could rely on. */
+/* Takes callback->root over; any kind but text and refresh. `text` is what it was parsed from:
+ * a broken one is published as kind "broken", under its msgid or else an id made of the text,
+ * with `raw` the object or {"base64": text}. */
 void events_start(struct ingress *in, const struct reply_source *source,
-                  const struct wecom_callback *callback);
+                  const struct wecom_callback *callback, struct bytes text);
 
 void events_register_metrics(void);

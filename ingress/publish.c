@@ -23,6 +23,7 @@ struct publish {
     enum publish_state state;
     unsigned awaited;         /* calls that will come: open, report, close */
     struct wheel_timer timer; /* the gate in OPENING, patience in CLOSING */
+    enum stream_reason end;   /* in CLOSING: busy, or stopped when it never can be accepted */
     struct json *root;        /* what the message's views point into */
     struct message message;
 };
@@ -33,8 +34,16 @@ static struct metric messages[] = {
     METRIC(METRIC_COUNTER, "botbridge_ingress_messages_total", "outcome=\"repeat\"", NULL),
     METRIC(METRIC_COUNTER, "botbridge_ingress_messages_total", "outcome=\"busy\"", NULL),
     METRIC(METRIC_COUNTER, "botbridge_ingress_messages_total", "outcome=\"late\"", NULL),
+    METRIC(METRIC_COUNTER, "botbridge_ingress_messages_total", "outcome=\"unacceptable\"",
+           NULL),
 };
-enum message_outcome { OUTCOME_ACCEPTED, OUTCOME_REPEAT, OUTCOME_BUSY, OUTCOME_LATE };
+enum message_outcome {
+    OUTCOME_ACCEPTED,
+    OUTCOME_REPEAT,
+    OUTCOME_BUSY,
+    OUTCOME_LATE,
+    OUTCOME_UNACCEPTABLE,
+};
 static struct metric answer_ms = METRIC(METRIC_HISTOGRAM, "botbridge_ingress_message_ms", NULL,
                                         "From receipt of a new message to its first answer.");
 
@@ -111,18 +120,23 @@ static void answer_from_store(struct publish *p, const struct store_reply *reply
     set_state(p, PUBLISH_ANSWERED);
 }
 
-static void answer_busy_without_store(struct publish *p)
+static enum message_outcome outcome_of_end(const struct publish *p)
+{
+    return p->end == REASON_BUSY ? OUTCOME_BUSY : OUTCOME_UNACCEPTABLE;
+}
+
+static void answer_end_without_store(struct publish *p)
 {
     struct ingress *in = p->reply.in;
     struct record end = {
         .state = STREAM_FINAL,
-        .reason = REASON_BUSY,
+        .reason = p->end,
         .by_ingress = true,
         .start_at_ms = p->message.start_at_ms,
         .deadline_at_ms = p->message.deadline_at_ms,
     };
     note(p, &end);
-    metric_add(&messages[OUTCOME_BUSY], 1);
+    metric_add(&messages[outcome_of_end(p)], 1);
     struct rendering shown = render(&end, p->reply.bot, &in->rendered);
     reply_stream(&p->reply, id_of(p), shown.finish, shown.content);
     set_state(p, PUBLISH_ANSWERED);
@@ -131,7 +145,7 @@ static void answer_busy_without_store(struct publish *p)
 static void owe_close(struct publish *p)
 {
     struct store_stream stream = stream_of(p);
-    owed_close(p->reply.in->owed, &stream, REASON_BUSY);
+    owed_close(p->reply.in->owed, &stream, p->end);
 }
 
 static void on_closed(const struct store_reply *reply, void *arg)
@@ -143,17 +157,19 @@ static void on_closed(const struct store_reply *reply, void *arg)
     if (p->state == PUBLISH_ANSWERED)
         free_if_over(p);
     else if (reply->outcome != STORE_DONE)
-        answer_busy_without_store(p);
+        answer_end_without_store(p);
     else /* a worker that has it already makes it live after all */
-        answer_from_store(p, reply, reply->verdict == VERDICT_OK ? OUTCOME_BUSY : OUTCOME_LATE);
+        answer_from_store(p, reply,
+                          reply->verdict == VERDICT_OK ? outcome_of_end(p) : OUTCOME_LATE);
 }
 
-static void say_busy(struct publish *p, const char *reason)
+static void say_end(struct publish *p, enum stream_reason end, const char *reason)
 {
     struct ingress *in = p->reply.in;
-    log_warn("publish", "busy", "bot=%s stream=%s reason=\"%s\" age_ms=%lld",
-             p->reply.bot->name, p->message.stream.text, reason,
-             (long long)reply_age_ms(&p->reply));
+    p->end = end;
+    log_warn("publish", end == REASON_BUSY ? "busy" : "unacceptable",
+             "bot=%s stream=%s reason=\"%s\" age_ms=%lld", p->reply.bot->name,
+             p->message.stream.text, reason, (long long)reply_age_ms(&p->reply));
     set_state(p, PUBLISH_CLOSING);
     int64_t patience = ANSWER_CEILING_MS - reply_age_ms(&p->reply);
     if (patience > CLOSE_PATIENCE_MS)
@@ -161,7 +177,19 @@ static void say_busy(struct publish *p, const char *reason)
     loop_timer_set(in->loop, &p->timer, patience);
     struct store_stream stream = stream_of(p);
     p->awaited++;
-    store_close(in->store, &stream, REASON_BUSY, on_closed, p);
+    store_close(in->store, &stream, p->end, on_closed, p);
+}
+
+static void say_busy(struct publish *p, const char *reason)
+{
+    say_end(p, REASON_BUSY, reason);
+}
+
+/* Asking again would not help: the user is not told to. */
+static void say_unacceptable(struct publish *p, const char *reason, enum accept_letter letter)
+{
+    accept_dead_letter(p->reply.in, &p->message, ENVELOPE_TYPE_REQUEST, reason, letter);
+    say_end(p, REASON_STOPPED, reason);
 }
 
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
@@ -169,6 +197,10 @@ static void on_accepted(enum brg_err err, const char *reason, void *arg)
     struct publish *p = arg;
     p->awaited--;
     BRG_CHECK(p->state == PUBLISH_PRODUCING);
+    if (err == BRG_REJECT) {
+        say_unacceptable(p, reason ? reason : "refused", ACCEPT_OUTLINE);
+        return;
+    }
     if (err) {
         say_busy(p, reason ? reason : "not acknowledged");
         return;
@@ -197,7 +229,9 @@ static void produce(struct publish *p)
     int64_t due_ms = p->reply.received_ms + p->reply.config->ingress.publish_budget_ms;
     enum brg_err err = accept_record(in, BUS_REQUESTS, &p->message, ENVELOPE_TYPE_REQUEST,
                                      due_ms, on_accepted, p, &error);
-    if (err)
+    if (err == BRG_REJECT)
+        say_unacceptable(p, error.text, ACCEPT_WHOLE);
+    else if (err)
         say_busy(p, error.text);
     else
         p->awaited++;
@@ -233,7 +267,7 @@ static void on_timer(struct wheel_timer *t, void *arg)
     if (p->state == PUBLISH_OPENING)
         produce(p);
     else /* the close is on its way, and owed if it fails */
-        answer_busy_without_store(p);
+        answer_end_without_store(p);
 }
 
 static void open_stream(struct publish *p)

@@ -73,6 +73,8 @@ static struct bytes ended_by_ingress(const struct record *r, const struct config
         return bytes_of_str(bot->busy_text);
     case REASON_LOST:
         return bytes_of_str(bot->lost_text);
+    case REASON_STOPPED:
+        return bytes_of_str(bot->apology_text);
     case REASON_DEADLINE:
         return text_and_notice(record_of_answer(r, bot).text, bytes_of_str(bot->notice_text),
                                scratch);

@@ -33,6 +33,7 @@ struct rendering {
     struct bytes content; /* never empty, at most WECOM_CONTENT_MAX_BYTES */
 };
 
-/* The answer to a poll. `scratch` holds the content where it is put together. */
+/* The answer to a poll. What ingress ended as `stopped` could never be accepted: an apology,
+ * for asking again would not help. `scratch` holds the content where it is put together. */
 struct rendering render(const struct record *r, const struct config_bot *bot,
                         struct buf *scratch);

@@ -85,7 +85,7 @@ static void dispatch(struct ingress *in, const struct reply_source *source, stru
         break;
     default:
         metric_add(&requests[KIND_EVENT], 1);
-        events_start(in, source, &callback);
+        events_start(in, source, &callback, text);
         break;
     }
 }

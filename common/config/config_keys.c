@@ -181,7 +181,8 @@ static const struct config_key bot_keys[] = {
     TEXT("pipeline", KEY_NAME, BOT(pipeline), NULL, KEY_REQUIRED,
          "Name of the pipeline that answers."),
     TEXT("apology_text", KEY_TEXT, BOT(apology_text), "抱歉，回答时出现问题，请稍后再试。",
-         KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer whose pipeline has failed."),
+         KEY_NOT_EMPTY | KEY_SHOWN,
+         "Ends an answer whose pipeline has failed, or a question that no record can hold."),
 };
 
 static const struct config_key wecom_keys[] = {

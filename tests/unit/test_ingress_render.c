@@ -63,7 +63,8 @@ static void final_by_ingress_is_a_function_of_reason(void **state)
     expect(ended(REASON_LOST, true, ""), true, "lost");
     expect(ended(REASON_DEADLINE, true, ""), true, "时间到");
     expect(ended(REASON_DEADLINE, true, "half"), true, "half\n\n时间到");
-    expect(ended(REASON_STOPPED, true, "half"), true, "时间到");
+    expect(ended(REASON_STOPPED, true, ""), true, "sorry");
+    expect(ended(REASON_STOPPED, true, "half"), true, "sorry");
     expect(ended(REASON_SYNC, true, ""), true, "时间到");
 }
 

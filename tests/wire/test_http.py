@@ -1,4 +1,5 @@
 """The HTTP surface: status codes, limits, smuggling, pipelining, slow clients. The service survives all of it."""
+import base64
 import json
 import os
 import socket
@@ -65,11 +66,56 @@ def test_garbage_bodies(stack, body):
 
 
 @pytest.mark.parametrize("plain", [b"hello", b"{}", b"[]", b"", b'{"msgid":"a","msgtype":"text"}', b'{"msgid":"a","msgtype":"stream"}',
-                                   b'{"msgid":"\xff","msgtype":"text"}', b'{"msgid":5,"msgtype":["text"],"from":"x"}'])
+                                   b'{"msgid":"\xff","msgtype":"text"}', b'{"msgid":5,"msgtype":["text"],"from":"x"}', b'{"msgid":"' + b"m" * 257 + b'","msgtype":"image"}',
+                                   b'{"msgid":"b","msgtype":"text","text":{"content":7}}', b'{"msgid":"c","msgtype":"stream","stream":{"id":7}}'])
 def test_garbage_behind_a_good_signature(stack, plain):
+    """Answered {} and kept: what no program can read, somebody may still want to see."""
     target, body, nonce = stack.bot.callback(plain)
     reply = request(stack.ports[0], "POST", target, body)
     assert reply.status == 200 and stack.bot.open_reply(reply.body, nonce) == {}
+    try:
+        raw = json.loads(plain)
+    except ValueError:
+        raw = None
+    if not isinstance(raw, dict):
+        raw = {"base64": base64.b64encode(plain).decode()}
+    # kcat cuts a payload at a NUL, and other tests' records are not ours to judge
+    found = stack.records("events", lambda r: '"kind":"broken"' in r["payload"] and json.loads(r["payload"])["raw"] == raw)[0]
+    value, headers = json.loads(found["payload"]), found["headers"]
+    msgid = raw.get("msgid")
+    usable = isinstance(msgid, str) and len(msgid) <= 256
+    assert headers["ce_type"] == "botbridge.event.v1" and headers["ce_id"] == value["message_id"]
+    assert value["message_id"] == msgid if usable else len(value["message_id"]) == 22
+    line = next(x for x in stack.ingresses[0].output().splitlines() if headers["bb-stream"] in x)
+    assert "broken" in line and 'bot=main' in line and "reason=" in line
+
+
+def test_question_that_can_never_be_accepted(stack):
+    """A key of over 4096 bytes: no "try again", which could never succeed, but an apology and a dead letter."""
+    message = {"msgid": "un-" + os.urandom(8).hex(), "msgtype": "text", "from": {"userid": "u" * 5000}, "text": {"content": "unacceptable"}}
+    stream = stream_of(post(stack.bot, stack.ports[0], message))
+    assert stream["finish"] and stream["content"] == stack.bot.apology_text
+    assert stream_of(post(stack.bot, stack.ports[0], message)) == stream     # a repeat, told by the store
+    poll = {"msgid": "p", "msgtype": "stream", "from": {"userid": "u"}, "stream": {"id": stream["id"]}}
+    assert stream_of(post(stack.bot, stack.ports[0], poll)) == stream
+    found = stack.records("dlq", lambda r: message["msgid"] in r["key"])
+    assert len(found) == 1 and found[0]["key"] == f"main:m:{message['msgid']}"
+    assert found[0]["headers"]["bb-reason"] == "unacceptable" and found[0]["headers"]["bb-stream"] == stream["id"]
+    assert json.loads(found[0]["payload"])["raw"] == message
+    assert not [r for r in stack.records("requests") if message["msgid"] in r["payload"]]
+
+
+def test_dead_letter_of_a_question_too_large_is_its_outline(stack):
+    """Control characters take six bytes in JSON: 170 kB of them are more than a record holds."""
+    message = {"msgid": "big-" + os.urandom(8).hex(), "msgtype": "text", "from": {"userid": "u"}, "text": {"content": "\x01" * 170000}}
+    plain = json.dumps(message).replace("\\u0001", "\x01").encode()     # raw inside the string, as WeCom sends them
+    target, body, nonce = stack.bot.callback(plain)
+    stream = stream_of(stack.bot.open_reply(request(stack.ports[0], "POST", target, body).body, nonce))
+    assert stream["finish"] and stream["content"] == stack.bot.apology_text
+    found = stack.records("dlq", lambda r: message["msgid"] in r["key"])[0]
+    value = json.loads(found["payload"])
+    assert value["message_id"] == message["msgid"] and value["text"] == "" and "raw" not in value
+    assert found["headers"]["bb-reason"] == "unacceptable"
 
 
 def test_refusals_cannot_be_told_apart(stack):
