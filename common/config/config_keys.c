@@ -42,8 +42,10 @@ static const struct config_key ingress_keys[] = {
            640 * KIB, "Larger callbacks are refused with 413."),
     NUMBER("max_connections", KEY_INT, SECTION(ingress.max_connections), 10000, 1, 1000000,
            "Connections open at once."),
-    NUMBER("idle_timeout_ms", KEY_MS, SECTION(ingress.idle_timeout_ms), 30000, 1000, HOUR_MS,
-           "A connection on which nothing moves is closed; counted in whole seconds."),
+    NUMBER(
+        "idle_timeout_ms", KEY_MS, SECTION(ingress.idle_timeout_ms), 30000, 1000, HOUR_MS,
+        "A connection on which nothing moves is closed, and one that takes twice as long for "
+        "a request; counted in whole seconds."),
     NUMBER("publish_budget_ms", KEY_MS, SECTION(ingress.publish_budget_ms), 3000, 100, 4000,
            "Longest wait for Kafka's acknowledgement; past it the user gets `busy_text`."),
     NUMBER("store_gate_ms", KEY_MS, SECTION(ingress.store_gate_ms), 50, 0, 1000,

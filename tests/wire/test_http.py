@@ -148,7 +148,9 @@ def test_body_at_the_limit_and_one_more(stack):
 
 
 @pytest.mark.parametrize("headers", [b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n",
-                                     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n"])
+                                     b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n",
+                                     b"Content-Length:\r\n %d\r\n", b"Content-Length: 1\r\n 0\r\n", b"Transfer-Encoding:\r\n chunked\r\n",
+                                     b"Transfer-Encoding: chunked,\r\n gzip\r\nContent-Length: 5\r\n"])
 def test_hidden_requests_are_never_answered(stack, headers):
     target, _, _ = event(stack.bot)
     hidden = f"GET {stack.bot.path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
