@@ -75,9 +75,11 @@ def test_place_in_the_queue(kafka, make_stack, ask):
         q.send()
         wait_for("its turn", lambda: s.metric(s.worker_ports[0], "botbridge_worker_sessions") >= (runs, waits, last).index(q) + 1)
     last.follow(20, until=lambda text: text == "前面还有 1 条消息")
-    s.workers[0].kill()     # the next owner does not take it for an answer
+    s.workers[0].kill()
     s.workers[0].start()
+    before = len(last.shown)
     last.follow(60 * SLOW, until=lambda text: text == bot.placeholder)
+    assert bot.placeholder in last.shown[before:], "the next owner took the place for an answer"
     for q in (runs, waits, last):
         assert q.follow(60 * SLOW, every=0.2).final == q.expected
     assert all(text == bot.placeholder or text.startswith("前面还有 ") or last.expected.startswith(text) for text in last.shown)
