@@ -40,6 +40,20 @@ def lost_store(h, begin, end):
     return any(f.kind == STORE_LOST and f.begin <= end and (f.end is None or f.end + LOST_S >= begin) for f in h.faults)
 
 
+def is_forgotten(h, q):
+    """The store lost the question before its offset was committed: whoever reads the record then does it all again."""
+    return lost_store(h, q.asked, max(q.over, committed_at(h, q)))
+
+
+def committed_at(h, q):
+    """When the last of its records was seen committed."""
+    places = [(r.partition, r.offset) for r in h.records_of(q.stream)]
+    for s in h.samples:
+        if all(s.committed.get(partition, 0) > offset for partition, offset in places):
+            return s.at
+    return float("inf")
+
+
 def is_store_away(h, event):
     """This ingress may have answered from its memory."""
     for f in h.near(event.sent, event.got, STORE_BACK_S):
@@ -251,16 +265,16 @@ def calls(h):
     """The pipeline is called once, and once more for each takeover or retry that a fault explains."""
     for q in h.questions:
         least, most = _planned_calls(h, q)
-        n, over = h.made(q), q.over
+        n, over = h.made(q), q.over if not is_forgotten(h, q) else committed_at(h, q)
         hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith(("-ingress", "-ingresses"))]
         allowed = most
         for f in hits:
             allowed += h.settings["attempts"] if f.kind == MODEL else most
         if n > allowed:
-            yield f"{n} calls of the pipeline, {allowed} explained by {len(hits)} faults", q, over
+            yield f"{n} calls of the pipeline, {allowed} explained by {len(hits)} faults", q, q.over
         is_answered = q.end and parts(h, q.end.content)[0] == "answer"
         if is_answered and n < least and not hits:
-            yield f"answered with {n} calls of the pipeline", q, over
+            yield f"answered with {n} calls of the pipeline", q, q.over
 
 
 # --- Kafka ---
@@ -307,7 +321,7 @@ def dead_letters(h):
     letters = Counter(r.headers.get("bb-stream", r.stream) for r in h.dead_letters)
     in_kafka = {r.stream for r in h.records}
     for q in h.questions:
-        if not q.end or q.stream not in in_kafka or lost_store(h, q.asked, q.over):
+        if not q.end or q.stream not in in_kafka or is_forgotten(h, q):
             continue
         kind, n = parts(h, q.end.content)[0], letters[q.stream]
         if kind in ("apology", "notice") and n == 0:
@@ -324,7 +338,7 @@ def answer_events(h):
     for r in h.answer_events:
         left[r.stream].append(r)
     for q in h.questions:
-        if not q.end or parts(h, q.end.content)[0] != "answer" or lost_store(h, q.asked, q.over):
+        if not q.end or parts(h, q.end.content)[0] != "answer" or is_forgotten(h, q):
             continue
         if not left[q.stream]:
             yield "answered and left no event", q, q.over

@@ -156,12 +156,20 @@ class History:
     accidents: list = field(default_factory=list)       # what is wrong whatever the history: deaths, sanitizers, logs, fds
     lags: list = field(default_factory=list)            # (at, seconds) this harness itself stood still
     _made: Counter = None
+    _records: dict = None
 
     def made(self, q):
         """How often the pipeline was called for a question."""
         if self._made is None or sum(self._made.values()) != len(self.calls):
             self._made = Counter(c.question for c in self.calls)
         return self._made[q.text]
+
+    def records_of(self, stream):
+        if self._records is None or sum(map(len, self._records.values())) != len(self.records):
+            self._records = {}
+            for r in self.records:
+                self._records.setdefault(r.stream, []).append(r)
+        return self._records.get(stream, [])
 
     def near(self, begin, end, grace=0.0, kinds=None):
         return [f for f in self.faults if f.overlaps(begin, end, grace) and (kinds is None or re.fullmatch(kinds, f.kind))]

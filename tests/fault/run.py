@@ -2,6 +2,7 @@
 import argparse
 import asyncio
 import pickle
+import random
 import secrets
 import shutil
 import signal
@@ -29,6 +30,7 @@ def arguments(argv):
     p.add_argument("--workers", type=int, default=3)
     p.add_argument("--users", type=int, default=30)
     p.add_argument("--nodes", type=int, default=3, help="Kafka brokers; below 3 with unsafe durability")
+    p.add_argument("--slots", choices=("yes", "no"), help="static membership of the workers in the group; by the seed when not given")
     p.add_argument("--pace", type=float, default=2.5, help="seconds between two faults on the average")
     p.add_argument("--kills-only", action="store_true", help="kill -9 of workers and ingresses, Redis killed and empty")
     p.add_argument("--only", metavar="KIND,…", help="these kinds of fault, of " + " ".join(schedule.ALL))
@@ -37,6 +39,7 @@ def arguments(argv):
     p.add_argument("--keep", metavar="DIR", help="directory for logs and report; else a temporary one, kept after violations")
     a = p.parse_args(argv)
     a.seed = secrets.randbelow(10 ** 9) if a.seed is None else a.seed
+    a.slots = a.slots or random.Random(f"slots {a.seed}").choice(("yes", "no"))
     a.kinds = schedule.KILLS if a.kills_only else schedule.ALL
     if a.only:
         unknown = set(a.only.split(",")) - set(schedule.ALL)
@@ -104,12 +107,12 @@ async def one_run(a, out):
     directory = Path(a.keep or tempfile.mkdtemp(prefix="botbridge-fault-"))
     directory.mkdir(parents=True, exist_ok=True)
     log = {"log": {"level": "debug"}} if a.debug_log else {}
-    world = World(directory, a.ingresses, a.workers, a.nodes, log)
+    world = World(directory, a.ingresses, a.workers, a.nodes, a.slots == "yes", log)
     with open(directory / "report.txt", "w") as file:
         def tell(line):
             print(line, file=file, flush=True)
             out(line)
-        tell(f"seed {a.seed}, {a.minutes:g} min, {a.ingresses} ingresses, {a.workers} workers, {a.nodes} brokers, {a.users} users; logs in {directory}")
+        tell(f"seed {a.seed}, {a.minutes:g} min, {a.ingresses} ingresses, {a.workers} workers{' with slots' if a.slots == 'yes' else ''}, {a.nodes} brokers, {a.users} users; logs in {directory}")
         history = None
         try:
             history, injector = await play(world, a, tell)

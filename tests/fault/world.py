@@ -111,7 +111,8 @@ class Store(Redis):
 
 
 class World(Stack):
-    def __init__(self, directory, ingresses, workers, nodes, settings=None):
+    def __init__(self, directory, ingresses, workers, nodes, is_static, settings=None):
+        self.is_static = is_static      # workers have names of their own in the group
         bot = Bot("main")
         self.reports_urls = "response_url" in subprocess.run([BIN / "botbridge", "config", "reference"], stdout=subprocess.PIPE,
                                                              check=True, timeout=20).stdout.decode()
@@ -136,6 +137,8 @@ class World(Stack):
         c["store"]["url"] = f"redis://127.0.0.1:{self.links[f'{kind}{i}'].port}/0"
         c["ingress"]["unknown_ms"] = UNKNOWN_S * 1000
         c["worker"].update(lease_ms=int(LEASE_S * 1000), drain_ms=DRAIN_S * 1000)
+        if self.is_static:
+            c["worker"]["slot"] = f"slot-{i}"
         c["kafka"]["allow_unsafe_durability"] = self.kafka.nodes < 3
         if self.reports_urls:
             c["response_url"] = {"hosts": ["127.0.0.1"], "allow_http": True, "allow_private": True}
