@@ -1,14 +1,17 @@
 #include "answer.h"
 
 #include "base/utf8.h"
+#include "cut.h"
 
-#define THINK_OPEN "<think>"
-#define THINK_CLOSE "\n</think>"
 #define TAIL_GAP "\n\n"
+
+/* Of the limit, so that a line's end may be waited for when a text has to be cut. */
+enum { SLACK_PARTS = 40 };
 
 void answer_init(struct answer *a, size_t limit_bytes, size_t tail_max_bytes)
 {
-    size_t reserve = sizeof(THINK_CLOSE) - 1 + sizeof(TAIL_GAP) - 1 + tail_max_bytes;
+    size_t reserve =
+        CUT_CLOSING_MAX + sizeof(TAIL_GAP) - 1 + tail_max_bytes + limit_bytes / SLACK_PARTS;
     buf_init(&a->text, ANSWER_MAX_BYTES);
     a->limit_bytes = limit_bytes;
     a->reserve_bytes = reserve < limit_bytes ? reserve : limit_bytes;
@@ -38,48 +41,69 @@ bool answer_replace(struct answer *a, struct bytes text)
     return answer_append(a, text);
 }
 
-static struct bytes cut_at(const struct answer *a, size_t max_bytes)
-{
-    struct bytes whole = bytes_of(a->text.ptr, utf8_complete(buf_bytes(&a->text)));
-    return bytes_of(whole.ptr, utf8_cut(whole, max_bytes));
-}
-
 struct bytes answer_visible(const struct answer *a)
 {
-    return cut_at(a, a->limit_bytes - a->reserve_bytes);
+    struct bytes text = buf_bytes(&a->text);
+    return bytes_of(text.ptr, cut_growing(text, a->limit_bytes - a->reserve_bytes));
 }
 
-/* Is there a <think> after the last </think>? A client would show nothing of what follows. */
-static bool is_thinking(struct bytes text)
+/* A character that never came whole cannot be shown. */
+static struct bytes whole_text(const struct answer *a)
 {
-    bool is_open = false;
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] != '<')
-            continue;
-        struct bytes rest = bytes_of(text.ptr + i, text.len - i);
-        if (bytes_starts_with(rest, BYTES_LIT(THINK_OPEN)))
-            is_open = true;
-        else if (bytes_starts_with(rest, BYTES_LIT("</think>")))
-            is_open = false;
-    }
-    return is_open;
+    return bytes_of(a->text.ptr, utf8_complete(buf_bytes(&a->text)));
 }
 
-void answer_compose(const struct answer *a, struct bytes tail, struct buf *out)
+bool answer_is_over(const struct answer *a)
 {
-    size_t tail_bytes = tail.len > 0 ? tail.len + sizeof(TAIL_GAP) - 1 : 0;
-    size_t room = tail_bytes < a->limit_bytes ? a->limit_bytes - tail_bytes : 0;
-    struct bytes text = cut_at(a, room);
-    size_t close_bytes = sizeof(THINK_CLOSE) - 1;
-    bool has_open_thought = is_thinking(text);
-    if (has_open_thought)
-        text = cut_at(a, room > close_bytes ? room - close_bytes : 0);
-    buf_append(out, text);
-    if (has_open_thought)
-        buf_append_str(out, THINK_CLOSE);
-    if (tail.len == 0)
-        return;
-    if (text.len > 0)
+    return whole_text(a).len > a->limit_bytes;
+}
+
+static size_t less(size_t from, size_t what)
+{
+    return from > what ? from - what : 0;
+}
+
+/* Everything of `text` from `from` on that fits before `tail`. */
+static size_t append_closed(struct bytes text, size_t from, size_t least, size_t max_bytes,
+                            struct bytes tail, struct buf *out)
+{
+    size_t room = less(max_bytes, tail.len + sizeof(TAIL_GAP) - 1);
+    struct bytes part = bytes_of(text.ptr + from, text.len - from);
+    size_t kept = part.len;
+    if (kept > less(room, CUT_CLOSING_MAX))
+        kept = cut_at(part, least, room);
+    buf_append(out, bytes_of(part.ptr, kept));
+    cut_close(text, from + kept, out);
+    if (from + kept > 0)
         buf_append_str(out, TAIL_GAP);
-    buf_append(out, bytes_of(tail.ptr, utf8_cut(tail, a->limit_bytes)));
+    buf_append(out, tail);
+    return kept;
+}
+
+size_t answer_compose(const struct answer *a, struct bytes tail, struct bytes over,
+                      struct buf *out)
+{
+    struct bytes text = whole_text(a);
+    if (tail.len == 0 && text.len <= a->limit_bytes) {
+        buf_append(out, text);
+        return text.len;
+    }
+    struct bytes visible = answer_visible(a);
+    struct bytes said = tail.len > 0 ? tail : over;
+    said.len = utf8_cut(said, a->limit_bytes);
+    return append_closed(tail.len > 0 ? visible : text, 0, visible.len, a->limit_bytes, said,
+                         out);
+}
+
+void answer_compose_rest(const struct answer *a, size_t from, struct bytes over,
+                         struct buf *out)
+{
+    struct bytes text = whole_text(a);
+    size_t before = out->len;
+    cut_reopen(text, from, out);
+    size_t room = less(a->limit_bytes, out->len - before);
+    if (text.len - from <= room)
+        buf_append(out, bytes_of(text.ptr + from, text.len - from));
+    else
+        (void)append_closed(text, from, 0, room, over, out);
 }

@@ -3,7 +3,7 @@
  * Text comes in any split, also inside characters, and is kept whole; the platform takes only a
  * prefix. While the answer grows, room is left below the platform's limit for what may have to
  * be said at its end (a notice, an apology), so that the end never shows less of the text than
- * before. Owner: a session. */
+ * before. Where a text is cut, and what a cut leaves open, is cut.h's. Owner: a session. */
 #pragma once
 
 #include "base/buf.h"
@@ -25,10 +25,16 @@ void answer_clear(struct answer *a); /* for another attempt */
 bool answer_append(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 bool answer_replace(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 
-/* What a growing answer shows: complete characters within the limit less the reserve. */
+/* What a growing answer shows. */
 struct bytes answer_visible(const struct answer *a);
+bool answer_is_over(const struct answer *a); /* does it not fit as it is? */
 
-/* Appends to `out` the final text: what fits, an open <think> closed, then, when `tail` is not
- * empty, a blank line and `tail` (the tail alone when there is no text). Never over the limit,
- * and never less of the text than answer_visible. */
-void answer_compose(const struct answer *a, struct bytes tail, struct buf *out);
+/* Appends to `out` the final text. With a `tail` the text is not whole: what is visible,
+ * closed, a blank line and the tail, or the tail alone. Without, all of the text, or, when it
+ * does not fit, as much as fits, closed, and `over`. Never over the limit, and never less of
+ * the text than answer_visible. Returns how much of the text is in it. */
+size_t answer_compose(const struct answer *a, struct bytes tail, struct bytes over,
+                      struct buf *out);
+/* Appends the text from `from` on, to be read alone, likewise within the limit. */
+void answer_compose_rest(const struct answer *a, size_t from, struct bytes over,
+                         struct buf *out);

@@ -61,7 +61,7 @@ static void on_fatal(const char *reason, void *arg)
 enum brg_err intake_start(struct worker *w, struct brg_error *error)
 {
     const struct config *c = w->config;
-    const char *const topics[] = {w->requests_topic, NULL};
+    const char *const topics[] = {w->requests_topic, w->late_topic, NULL};
     char default_group[BUS_TOPIC_NAME_BYTES];
     struct bus_setting *settings = worker_kafka_settings(c);
     snprintf(default_group, sizeof(default_group), "%.200s.worker", c->kafka.topic_prefix);

@@ -15,6 +15,7 @@ void letters_init(struct letters *l, struct bus_producer *producer, struct crypt
     l->crypto = crypto;
     bus_topic_name(l->dlq, topic_prefix, BUS_DLQ);
     bus_topic_name(l->events, topic_prefix, BUS_EVENTS);
+    bus_topic_name(l->late, topic_prefix, BUS_LATE);
 }
 
 struct header_list {
@@ -59,6 +60,17 @@ enum brg_err letters_dead(struct letters *l, const struct bus_message *record,
     return bus_produce(l->producer, &out, cb, arg);
 }
 
+enum brg_err letters_late(struct letters *l, const struct bus_message *record,
+                          bus_delivery_cb *cb, void *arg)
+{
+    struct header_list list = {.max = BUS_HEADERS_MAX};
+    struct bus_message_info info;
+    bus_message_info(record, &info);
+    bus_message_each_header(record, add_header, &list);
+    struct bus_record out = {l->late, info.key, info.value, list.headers, list.count};
+    return bus_produce(l->producer, &out, cb, arg);
+}
+
 static void write_conversation(struct json_writer *w, const struct message *m,
                                struct bytes conversation)
 {
@@ -78,6 +90,15 @@ static void write_time(struct json_writer *w, const char *key, int64_t ms)
         json_i64(w, key, ms);
     else
         json_nul(w, key);
+}
+
+static void write_delivery(struct json_writer *w, const struct answer_event *e)
+{
+    json_open(w, "response_url", '{');
+    json_str(w, "sent", bytes_of_str(e->delivered));
+    json_str(w, "outcome", bytes_of_str(e->delivery));
+    json_i64(w, "code", e->delivery_code);
+    json_close(w, '}');
 }
 
 static void write_event(struct buf *value, const struct message *m, struct bytes conversation,
@@ -111,6 +132,8 @@ static void write_event(struct buf *value, const struct message *m, struct bytes
         json_i64(&w, "completion_tokens", e->completion_tokens);
         json_close(&w, '}');
     }
+    if (e->delivered)
+        write_delivery(&w, e);
     json_close(&w, '}');
 }
 

@@ -123,7 +123,18 @@ static void take_message(struct session *s, const struct message *m)
     s->start_at_ms = m->start_at_ms;
     s->deadline_at_ms = m->deadline_at_ms;
     s->bot_name = bytes_dup(m->bot);
-    session_admit(s, m);
+    s->response_url = m->response_url.len > 0 ? bytes_dup(m->response_url) : NULL;
+    if (s->home == HOME_LATE)
+        session_begin(s); /* its lane went on without it, and the topic has its own window */
+    else
+        session_admit(s, m);
+}
+
+static enum session_home home_of(const struct worker *w, const struct bus_message *record)
+{
+    struct bus_message_info info;
+    bus_message_info(record, &info);
+    return strcmp(info.topic, w->late_topic) == 0 ? HOME_LATE : HOME_REQUESTS;
 }
 
 void session_new(struct worker *w, struct bus_message *record)
@@ -133,6 +144,7 @@ void session_new(struct worker *w, struct bus_message *record)
     struct json *root = NULL;
     s->worker = w;
     s->record = record;
+    s->home = home_of(w, record);
     s->arrived_ms = loop_now_ms(w->loop);
     s->dead_reason = "";
     s->prompt_tokens = s->completion_tokens = -1;
@@ -144,6 +156,8 @@ void session_new(struct worker *w, struct bus_message *record)
     answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, 0);
     buf_init(&s->shown, WECOM_CONTENT_MAX_BYTES);
     buf_init(&s->final, WECOM_CONTENT_MAX_BYTES);
+    buf_init(&s->rest, WECOM_CONTENT_MAX_BYTES);
+    session_post_init(s);
     w->in_state[SESSION_QUEUED]++;
     if (session_message(s, &m, &root))
         take_message(s, &m);
@@ -224,8 +238,11 @@ static void free_memory(struct session *s)
     answer_free(&s->answer);
     buf_free(&s->shown);
     buf_free(&s->final);
+    buf_free(&s->rest);
+    session_post_clear(s);
     config_unref(s->config);
     free(s->bot_name);
+    free(s->response_url);
     s->worker->in_state[s->state]--;
     free(s);
 }
@@ -248,6 +265,7 @@ void session_stop_run(struct session *s)
     }
     upstreams_leave(&s->worker->upstreams, &s->upstream);
     list_remove(&s->put_place);
+    session_post_stop(s);
     loop_timer_cancel(loop, &s->wait);
     loop_timer_cancel(loop, &s->tick);
     loop_timer_cancel(loop, &s->limit);
@@ -273,7 +291,7 @@ static void leave(struct session *s)
 
 void session_settled(struct session *s)
 {
-    bool is_ours = s->has_stream && s->final.len > 0 && !s->is_closed;
+    bool is_ours = s->has_stream && s->final.len > 0 && s->bubble != BUBBLE_CLOSED;
     if (is_ours) {
         struct store_stream stream = session_stream(s);
         finals_add(&s->worker->finals, &stream, s->epoch, s->reason, buf_bytes(&s->final),
@@ -281,7 +299,8 @@ void session_settled(struct session *s)
     }
     session_set_state(s, SESSION_SETTLED);
     if (s->worker->consumer) /* else who reads the record next finds it final */
-        bus_consumer_complete(s->worker->consumer, s->record);
+        if (s->home != HOME_MOVED)
+            bus_consumer_complete(s->worker->consumer, s->record);
     leave(s);
 }
 
@@ -328,7 +347,8 @@ void session_on_drain(struct session *s)
 
 void session_on_drain_over(struct session *s)
 {
-    if (s->state == SESSION_READY || s->state == SESSION_RUNNING)
+    bool is_idle = s->state == SESSION_SETTLING && s->post.step == POST_WAITING;
+    if (s->state == SESSION_READY || s->state == SESSION_RUNNING || is_idle)
         session_release(s);
 }
 

@@ -1,7 +1,8 @@
 /* The life of one question: from its record to its last settled item.
  *
- * One session per record, one state, one setter. A record's offset completes only in SETTLED:
- * when the answer's end is in the store and nothing is owed. Everything that is written carries
+ * One session per record, one state, one setter. A record's offset completes only in SETTLED,
+ * when the answer's end is in the store and nothing is owed, or when a copy in the late topic
+ * has taken the record over. Everything that is written carries
  * the epoch of the claim; a session that is fenced stops all it does and asks again who owns
  * the stream. While the store is away a session goes on in memory and repeats its last call
  * when it is back. Owner: the worker. Loop thread only. README.md has the table of states. */
@@ -10,6 +11,7 @@
 #include "answer.h"
 #include "bus/bus_consumer.h"
 #include "config/config.h"
+#include "delivery.h"
 #include "lanes.h"
 #include "pipelines/pipeline.h"
 #include "quotas.h"
@@ -41,8 +43,71 @@ enum session_fate {
     FATE_POISON,   /* workers died with it, at last one that ran nothing else */
 };
 
-/* Items owed after the visible end (a set). */
-enum { OWE_DEAD_LETTER = 1, OWE_EVENT = 2 };
+/* Items owed after the visible end (a set). What the store is told last stands last: until
+ * then a later owner begins again. */
+enum {
+    OWE_DEAD_LETTER = 1,
+    OWE_EVENT = 2,
+    OWE_SHOWN = 4, /* a poll has to render the end, or it goes by response_url */
+    OWE_REST = 8,  /* what did not fit into the bubble */
+    OWE_LATE = 16, /* the whole answer: the bubble ended before it */
+};
+
+/* What became of the bubble; checked by session_set_bubble. */
+enum session_bubble {
+    BUBBLE_OPEN,   /* the user sees the text that is put */
+    BUBBLE_ENDING, /* its end is being written while the pipeline goes on */
+    BUBBLE_ENDED,  /* by a worker */
+    BUBBLE_CLOSED, /* by ingress */
+    BUBBLE_COUNT,
+};
+
+/* Where the record is whose offset completes with this session. */
+enum session_home {
+    HOME_REQUESTS,
+    HOME_MOVING, /* there, while a copy is on its way to the late topic */
+    HOME_MOVED,  /* the copy has taken over: its reader completes it */
+    HOME_LATE,   /* it is the copy */
+};
+
+/* What the pipeline has made. */
+enum session_result {
+    RESULT_NONE,
+    RESULT_WHOLE,
+    RESULT_FAILED,      /* perhaps after some text */
+    RESULT_OUT_OF_TIME, /* likewise */
+};
+
+/* The one message that may go to response_url; checked by session_post.c. */
+enum post_step {
+    POST_NONE,    /* none is wanted, or possible */
+    POST_WAITING, /* for a poll that renders the end */
+    POST_DUE,     /* its body is known and is to be noted in the store */
+    POST_NOTED,   /* to be called */
+    POST_CALLING,
+    POST_ANSWERED, /* the outcome is to be noted */
+    POST_OVER,
+    POST_STEP_COUNT,
+};
+
+enum post_kind {
+    POST_WHOLE, /* the answer, after its bubble */
+    POST_REST,
+    POST_END, /* what the bubble ended with, where no poll saw it */
+};
+
+struct session_post {
+    enum post_step step;
+    enum post_kind kind;
+    struct buf body;  /* as posted, and as noted before */
+    bool is_repeated; /* an earlier owner noted it and may have called */
+    struct delivery *call;
+    unsigned failures;
+    int64_t asked_ms; /* when the store said what polls have seen */
+    int64_t due_ms;   /* end of WAITING, or the next try */
+    enum delivery_outcome outcome;
+    int64_t code;
+};
 
 #define SESSION_OWNER_BYTES 40
 #define SESSION_ERROR_BYTES 160
@@ -59,19 +124,22 @@ struct session {
     const struct config_bot *bot;
     const struct config_pipeline *pipeline;
     char *bot_name;
+    char *response_url; /* NULL: none, or one that may not be called */
 
     enum session_state state;
     enum session_fate fate;
+    enum session_bubble bubble;
+    enum session_home home;
+    enum session_result result;
     bool is_revoked;        /* the partition went: nothing new is begun */
     bool is_stalled;        /* what the wait timer repeats found no store, or a full queue */
     bool is_put_stalled;    /* the last put found no store */
-    bool is_closed;         /* ingress ended the stream */
     bool has_stream;        /* false: unreadable and without the headers that name one */
     bool is_put_pending;    /* one put at a time */
     bool is_sent_ours;      /* it carries our text, and not an earlier owner's */
     bool must_put;          /* the store lost the text */
     bool has_shown;         /* a text of this attempt was put */
-    bool is_letter_pending; /* one letter, or its settling, at a time */
+    bool is_letter_pending; /* one letter, note or word to the store at a time */
     bool is_overflowing;    /* the answer is larger than is collected */
     bool is_alone;          /* may have killed workers: runs while nothing else does */
     bool is_alone_noted;    /* the store knows that this start is alone */
@@ -98,7 +166,7 @@ struct session {
     struct wheel_timer wait;    /* repeats what could not be done, ends a pause */
     struct wheel_timer tick;    /* writes text, renews the lease */
     struct wheel_timer limit;   /* first text, between texts, total */
-    struct wheel_timer ceiling; /* the visible end */
+    struct wheel_timer ceiling; /* the visible end, then the second limit */
 
     struct pipeline_run *run;
     unsigned attempts;
@@ -109,6 +177,8 @@ struct session {
     size_t sent_bytes; /* of the put under way */
     struct buf shown;  /* what an earlier owner showed, while ours is shorter */
     struct buf final;  /* the last text as shown, once it is known */
+    struct buf rest;   /* what follows it by response_url */
+    struct session_post post;
 
     enum stream_reason reason;
     unsigned owed;      /* letters to be written */

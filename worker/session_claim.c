@@ -21,8 +21,12 @@ static size_t longest_tail(const struct config_bot *bot)
     size_t notice = strlen(bot->notice_text);
     size_t apology = strlen(bot->apology_text);
     size_t busy = strlen(bot->busy_text);
+    size_t more = strlen(bot->more_text);
+    size_t cut = strlen(bot->cut_text);
     size_t longest = notice > apology ? notice : apology;
-    return busy > longest ? busy : longest;
+    longest = busy > longest ? busy : longest;
+    longest = more > longest ? more : longest;
+    return cut > longest ? cut : longest;
 }
 
 /* False: waits for a reload, which may be under way. */
@@ -32,7 +36,8 @@ static bool is_bot_settled(struct session *s)
         return true;
     if (find_bot(s)) {
         answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, longest_tail(s->bot));
-        if (s->fate == FATE_ANSWER && !session_take_pipeline_share(s))
+        session_check_url(s);
+        if (s->fate == FATE_ANSWER && s->home != HOME_LATE && !session_take_pipeline_share(s))
             session_mark_shed(s);
         return true;
     }
@@ -94,7 +99,7 @@ void session_claim(struct session *s)
 static void wait_for_owner(struct session *s, int64_t held_until_ms)
 {
     session_set_state(s, SESSION_WAITING);
-    if (s->is_revoked || s->worker->is_draining) {
+    if (s->is_revoked || s->worker->is_draining || s->home == HOME_MOVED) {
         session_drop(s);
         return;
     }
@@ -102,7 +107,26 @@ static void wait_for_owner(struct session *s, int64_t held_until_ms)
     int64_t left_ms = store_to_mono_ms(s->worker->store, held_until_ms) - session_now(s);
     /* A lease ends within the millisecond it names; ours is measured with some error. */
     int64_t end_ms = left_ms > 0 ? left_ms + 5 : 5;
-    session_wait(s, end_ms < ask_ms ? end_ms : ask_ms);
+    /* A copy is mostly held by whoever made it, for long. */
+    session_wait(s, end_ms < ask_ms || s->home == HOME_LATE ? end_ms : ask_ms);
+}
+
+/* Another one has the stream: what we know and made is worth nothing. */
+static void forget(struct session *s)
+{
+    answer_clear(&s->answer);
+    buf_reset(&s->shown);
+    buf_reset(&s->final);
+    buf_reset(&s->rest);
+    session_post_clear(s);
+    s->owner[0] = '\0';
+    s->epoch = 0;
+    s->owed = s->unsettled = 0;
+    s->queue_told = 0;
+    s->must_put = s->is_overflowing = false;
+    s->result = RESULT_NONE;
+    if (s->bubble != BUBBLE_OPEN)
+        session_set_bubble(s, BUBBLE_OPEN);
 }
 
 void session_fenced(struct session *s)
@@ -111,14 +135,7 @@ void session_fenced(struct session *s)
              session_state_name(s->state));
     metric_add(&session_metrics.fenced, 1);
     session_stop_run(s);
-    answer_clear(&s->answer);
-    buf_reset(&s->shown);
-    buf_reset(&s->final);
-    s->owner[0] = '\0';
-    s->epoch = 0;
-    s->owed = s->unsettled = 0;
-    s->queue_told = 0;
-    s->must_put = s->is_closed = s->is_overflowing = false;
+    forget(s);
     wait_for_owner(s, 0);
 }
 
@@ -147,10 +164,8 @@ static unsigned parse_owed(struct bytes owed)
         const char *comma = memchr(owed.ptr, ',', owed.len);
         size_t len = comma ? (size_t)(comma - owed.ptr) : owed.len;
         struct bytes item = bytes_of(owed.ptr, len);
-        if (bytes_eq_str(item, "dlq"))
-            set |= OWE_DEAD_LETTER;
-        else if (bytes_eq_str(item, "event"))
-            set |= OWE_EVENT;
+        for (unsigned bit = 1; session_item_name(bit); bit <<= 1)
+            set |= bytes_eq_str(item, session_item_name(bit)) ? bit : 0;
         len += comma ? 1 : 0;
         owed = bytes_of(owed.ptr + len, owed.len - len);
     }
@@ -166,28 +181,6 @@ const char *session_dead_reason(const struct session *s)
     if (s->reason == REASON_DEADLINE)
         return "deadline";
     return s->fate == FATE_OVERLOAD ? "overload" : s->fate == FATE_POISON ? "poison" : "failed";
-}
-
-/* Another owner, or we before a restart, ended the answer but not what it owes. */
-static void take_owed(struct session *s, const struct store_reply *reply)
-{
-    s->owed = parse_owed(reply->owed);
-    if (s->dead_reason[0] == '\0')
-        s->dead_reason = session_dead_reason(s);
-    if (s->final.len == 0)
-        buf_append(&s->final, reply->text);
-    session_enter_settling(s);
-}
-
-static void take_closed(struct session *s, const struct store_reply *reply)
-{
-    bool is_told = bytes_starts_with(reply->notes, BYTES_LIT("told=")) ||
-                   (reply->notes.len > 0 &&
-                    memmem(reply->notes.ptr, reply->notes.len, "\ntold=", 6) != NULL);
-    if (is_told)
-        session_settled(s);
-    else
-        session_closed(s, reply->reason);
 }
 
 /* True: it has to run alone. */
@@ -207,9 +200,62 @@ static bool suspect(struct session *s, const struct store_reply *reply)
     return false;
 }
 
+/* The bubble was ended before its answer was there: it is made now, or again. */
+static void take_late(struct session *s, const struct store_reply *reply)
+{
+    s->is_alone = suspect(s, reply);
+    if (session_may_outlive(s)) {
+        session_prepare(s);
+        return;
+    }
+    s->owed |= OWE_DEAD_LETTER;
+    s->dead_reason = s->fate == FATE_ANSWER ? "expired" : session_dead_reason(s);
+    session_enter_settling(s);
+}
+
+/* Another owner, or we before a restart, ended the answer but not what it owes. */
+static void take_owed(struct session *s, const struct store_reply *reply)
+{
+    unsigned owed = parse_owed(reply->owed);
+    if (s->bubble == BUBBLE_ENDED) { /* we did, and know better what is left */
+        s->owed &= owed | ~(unsigned)OWE_SHOWN;
+        session_enter_settling(s);
+        return;
+    }
+    session_set_bubble(s, BUBBLE_ENDED);
+    s->owed = owed;
+    if (s->dead_reason[0] == '\0')
+        s->dead_reason = session_dead_reason(s);
+    buf_reset(&s->final);
+    buf_append(&s->final, reply->text);
+    buf_reset(&s->rest);
+    buf_append(&s->rest, reply->extras);
+    session_post_resume(s, reply->notes);
+    if (s->post.step == POST_NONE && (owed & OWE_LATE) != 0) {
+        take_late(s, reply);
+        return;
+    }
+    bool is_waited_for = s->post.step == POST_NONE && (owed & (OWE_SHOWN | OWE_REST)) != 0;
+    if (is_waited_for && session_has_url(s))
+        session_post_wait(s);
+    session_enter_settling(s);
+}
+
+static void take_closed(struct session *s, const struct store_reply *reply)
+{
+    if (session_note_of(reply->notes, "told").len > 0) {
+        session_settled(s);
+        return;
+    }
+    s->is_alone = suspect(s, reply);
+    session_post_resume(s, reply->notes);
+    session_closed(s, reply->reason);
+}
+
 static void take_up(struct session *s, const struct store_reply *reply)
 {
     if (s->final.len > 0) { /* the end was ours already and the store lost it */
+        session_set_bubble(s, BUBBLE_ENDING);
         session_set_state(s, SESSION_FINISHING);
         session_finish(s);
         return;
@@ -227,10 +273,18 @@ static void take_up(struct session *s, const struct store_reply *reply)
     s->is_alone = suspect(s, reply);
     if (s->fate != FATE_ANSWER)
         session_end(s, REASON_APOLOGY, session_dead_reason(s));
-    else if (s->deadline_at_ms <= store_now_ms(s->worker->store))
+    else if (s->deadline_at_ms <= store_now_ms(s->worker->store) && !session_may_outlive(s))
         session_end(s, REASON_DEADLINE, "expired");
     else
         session_prepare(s);
+}
+
+/* The store lost the end of a bubble, but not that its answer went, or was to go, by
+ * response_url. */
+static bool is_answered(const struct session *s, const struct store_reply *reply)
+{
+    return reply->verdict == VERDICT_GRANTED && s->final.len == 0 &&
+           session_note_of(reply->notes, "url").len > 0;
 }
 
 static void on_claimed(const struct store_reply *reply, void *arg)
@@ -248,7 +302,7 @@ static void on_claimed(const struct store_reply *reply, void *arg)
         return;
     }
     if (reply->verdict == VERDICT_HELD) {
-        s->owner[0] = '\0';
+        forget(s);
         wait_for_owner(s, reply->held_until_ms);
         return;
     }
@@ -263,7 +317,7 @@ static void on_claimed(const struct store_reply *reply, void *arg)
         session_release(s);
     else if (reply->verdict == VERDICT_FINAL)
         take_owed(s, reply);
-    else if (reply->verdict == VERDICT_CLOSED)
+    else if (reply->verdict == VERDICT_CLOSED || is_answered(s, reply))
         take_closed(s, reply);
     else
         take_up(s, reply);

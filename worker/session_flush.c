@@ -2,15 +2,12 @@
 #include "base/random.h"
 #include "session_internal.h"
 
-static bool is_live(const struct session *s)
-{
-    return s->state == SESSION_READY || s->state == SESSION_RUNNING;
-}
-
 /* What the store should hold now; NULL while that is what it holds, or while an earlier owner
  * showed more than we have: shown text does not get shorter before it is final. */
 static struct bytes text_to_put(const struct session *s)
 {
+    if (s->bubble != BUBBLE_OPEN)
+        return bytes_of(NULL, 0);
     struct bytes visible = answer_visible(&s->answer);
     if (visible.len == 0 || visible.len < s->shown.len) {
         bool is_lost = s->must_put && s->shown.len > 0;
@@ -79,6 +76,13 @@ static void tick(struct session *s)
         s->is_put_stalled = true;
         return; /* session_on_store_up */
     }
+    if (s->bubble == BUBBLE_ENDING) {
+        s->is_put_pending = true;
+        session_finish(s);
+        return;
+    }
+    if (s->bubble != BUBBLE_OPEN)
+        session_move(s);
     int64_t now_ms = session_now(s);
     int64_t renew_ms = s->lease_ms + session_renew_interval_ms(s);
     int64_t flush_ms = s->flushed_ms + session_flush_interval_ms(s);
@@ -103,7 +107,7 @@ void session_on_tick(struct wheel_timer *timer, void *arg)
 {
     (void)timer;
     struct session *s = arg;
-    if (is_live(s))
+    if (session_is_live(s))
         tick(s);
 }
 
@@ -123,10 +127,27 @@ static void on_put_ok(struct session *s)
         session_try_start(s);
 }
 
+static void take_verdict(struct session *s, const struct store_reply *reply)
+{
+    bool is_our_end = s->bubble == BUBBLE_ENDED && reply->epoch == s->epoch;
+    if (reply->verdict == VERDICT_OK && s->bubble == BUBBLE_ENDED) {
+        session_set_bubble(s, BUBBLE_ENDING); /* the store lost the end */
+        on_put_ok(s);
+    } else if (reply->verdict == VERDICT_CLOSED && s->bubble != BUBBLE_CLOSED) {
+        s->lease_ms = s->call_sent_ms;
+        session_closed(s, reply->reason);
+    } else if (reply->verdict == VERDICT_OK || reply->verdict == VERDICT_CLOSED ||
+               (reply->verdict == VERDICT_FINAL && is_our_end)) {
+        on_put_ok(s);
+    } else { /* FENCED; FINAL is another owner's end */
+        session_fenced(s);
+    }
+}
+
 static void take_put_reply(struct session *s, const struct store_reply *reply)
 {
     s->is_put_pending = false;
-    if (!is_live(s))
+    if (!session_is_live(s))
         return; /* what comes after the put says it again */
     if (reply->outcome != STORE_DONE) {
         metric_add(&session_metrics.store_failures, 1);
@@ -138,18 +159,7 @@ static void take_put_reply(struct session *s, const struct store_reply *reply)
             s->failures++;
         return;
     }
-    switch (reply->verdict) {
-    case VERDICT_OK:
-        on_put_ok(s);
-        break;
-    case VERDICT_CLOSED:
-        s->lease_ms = s->call_sent_ms;
-        session_closed(s, reply->reason);
-        break;
-    default: /* FENCED; FINAL is a later owner's end */
-        session_fenced(s);
-        break;
-    }
+    take_verdict(s, reply);
 }
 
 /* The text is looked up when its turn comes, not when it was queued. */

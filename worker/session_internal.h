@@ -22,12 +22,20 @@ enum {
     RETRY_BASE_MS = 500,
     RETRY_CAP_MS = 10000,
     SECOND_LOOK_MS = 100,
+    /* WeCom polls about once a second. */
+    SHOWN_ASK_MS = 1500,
+    POST_RETRY_BASE_MS = 1000,
+    POST_RETRY_CAP_MS = 30000,
 };
 
 /* session.c */
 void session_set_state(struct session *s, enum session_state state);
 struct store_stream session_stream(const struct session *s);
 int64_t session_now(const struct session *s);
+static inline bool session_is_live(const struct session *s)
+{
+    return s->state == SESSION_READY || s->state == SESSION_RUNNING;
+}
 bool session_lease_is_firm(const struct session *s);
 /* Fills `m` from the record; `*root` is to be freed. False: unreadable. */
 bool session_message(const struct session *s, struct message *m, struct json **root);
@@ -40,7 +48,7 @@ void session_settled(struct session *s);
 void session_release(struct session *s);
 /* First line of every callback of store and bus: false, the session is gone. */
 bool session_arrived(struct session *s);
-/* Stops pipeline and timers; the claim stays. */
+/* Stops pipeline, timers and calls; the claim stays. */
 void session_stop_run(struct session *s);
 
 /* session_claim.c */
@@ -81,11 +89,40 @@ void session_init_timers(struct session *s);
 /* session_end.c */
 void session_end(struct session *s, enum stream_reason reason, const char *dead_reason);
 void session_closed(struct session *s, enum stream_reason reason);
+/* Writes the end; in BUBBLE_ENDING the pipeline goes on meanwhile. */
 void session_finish(struct session *s);
+/* The bubble ends with a notice, the pipeline goes on. */
+void session_begin_late(struct session *s);
+
+/* session_late.c: what comes after the bubble */
+void session_set_bubble(struct session *s, enum session_bubble bubble);
+/* The address, once the bot is known; one that may not be called is forgotten. */
+void session_check_url(struct session *s);
+bool session_has_url(const struct session *s); /* and it is still of use */
+/* May the pipeline go on, or begin, without a bubble? */
+bool session_may_outlive(const struct session *s);
+int64_t session_second_limit_ms(const struct session *s); /* monotonic */
+/* Copies the record to the late topic and completes it; safe at any time. */
+void session_move(struct session *s);
+
+/* session_post.c: the message to response_url */
+void session_post_init(struct session *s);
+void session_post_clear(struct session *s); /* stops a call, forgets all */
+void session_post_stop(struct session *s);  /* stops a call */
+void session_post_whole(struct session *s); /* the answer, with what is said at its end */
+void session_post_wait(struct session *s);  /* for a poll, before end or rest */
+/* Goes on where an earlier owner was. */
+void session_post_resume(struct session *s, struct bytes notes);
+/* The next step. False: nothing is to be done, or all is. */
+bool session_post_goes_on(struct session *s);
+/* Value of the note `field`, or empty. */
+struct bytes session_note_of(struct bytes notes, const char *field);
 
 /* session_settle.c */
+const char *session_item_name(unsigned item); /* in the store; NULL past the last */
 void session_enter_settling(struct session *s);
 void session_settle(struct session *s);
+void session_renew(struct session *s); /* the lease, and what is known of polls */
 
 /* Counted here, registered by session_metrics_register. */
 struct session_metrics {
@@ -93,6 +130,7 @@ struct session_metrics {
     struct metric dead_letters, events, retries, fenced, takeovers, releases;
     struct metric puts, store_failures, letter_failures;
     struct metric shed, alone, poison;
+    struct metric moved, url_refused;
     struct metric first_text_ms, answer_ms;
 };
 extern struct session_metrics session_metrics;

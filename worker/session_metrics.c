@@ -33,6 +33,11 @@ struct session_metrics session_metrics = {
                     "Starts of a question alone, because workers died with it"),
     .poison = METRIC(METRIC_COUNTER, "botbridge_worker_poison_total", NULL,
                      "Questions given up because a worker died while it ran them alone"),
+    .moved = METRIC(METRIC_COUNTER, "botbridge_worker_late_total", NULL,
+                    "Records moved to the late topic: the answer outlives its bubble"),
+    .url_refused =
+        METRIC(METRIC_COUNTER, "botbridge_worker_response_url_forbidden_total", NULL,
+               "Messages whose response_url may not be called (section response_url)"),
     .first_text_ms = METRIC(METRIC_HISTOGRAM, "botbridge_worker_first_text_ms", NULL,
                             "From the record's arrival to the first text"),
     .answer_ms = METRIC(METRIC_HISTOGRAM, "botbridge_worker_answer_ms", NULL,
@@ -58,6 +63,8 @@ void session_metrics_register(void)
     metric_register(&m->shed);
     metric_register(&m->alone);
     metric_register(&m->poison);
+    metric_register(&m->moved);
+    metric_register(&m->url_refused);
     metric_register(&m->first_text_ms);
     metric_register(&m->answer_ms);
 }

@@ -59,7 +59,7 @@ static void ask_for_place(struct session *s)
 
 bool session_tells_queue(const struct session *s)
 {
-    return s->state == SESSION_READY && s->upstream.waiting.group &&
+    return s->state == SESSION_READY && s->bubble == BUBBLE_OPEN && s->upstream.waiting.group &&
            config_has_queue_text(s->bot) && s->shown.len == 0 && s->answer.text.len == 0;
 }
 
@@ -70,7 +70,7 @@ struct bytes session_queue_text(struct session *s, int64_t *due_ms)
     size_t ahead = session_tells_queue(s) ? upstream_ahead(&s->upstream) : 0;
     bool is_news = ahead != s->queue_told || (s->must_put && ahead > 0);
     s->queue_sent = ahead;
-    if (!is_news)
+    if (!is_news || s->bubble != BUBBLE_OPEN)
         return bytes_of(NULL, 0);
     *due_ms = ahead > 0 ? s->flushed_ms + QUEUE_TEXT_MS : 0;
     buf_reset(out);

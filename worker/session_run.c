@@ -17,6 +17,8 @@ static void on_text(struct bytes text, void *arg)
     }
     if (s->is_overflowing)
         loop_timer_set(s->worker->loop, &s->limit, 0);
+    if (s->bubble != BUBBLE_OPEN)
+        return;
     /* Only when the tick is not set for a flush yet: text comes far more often. */
     int64_t flush_ms = s->flushed_ms + session_flush_interval_ms(s);
     bool is_late = !wheel_is_set(&s->tick) || s->tick.due_ms > flush_ms;
@@ -41,10 +43,12 @@ static void on_usage(int64_t prompt_tokens, int64_t completion_tokens, void *arg
     s->completion_tokens = completion_tokens;
 }
 
-/* Another attempt, if one is allowed: never after text of this one was shown. */
+/* Another attempt, if one is allowed: never after text of this one was shown, unless the bubble
+ * is over and the answer goes by response_url as a whole. */
 static bool retry(struct session *s, int64_t retry_after_ms)
 {
-    if (s->has_shown || s->attempts >= (unsigned)s->pipeline->attempts)
+    bool is_fixed = s->has_shown && s->bubble == BUBBLE_OPEN;
+    if (is_fixed || s->attempts >= (unsigned)s->pipeline->attempts)
         return false;
     int64_t delay_ms = random_backoff_ms(RETRY_BASE_MS, RETRY_CAP_MS, s->attempts - 1);
     if (retry_after_ms > delay_ms)
@@ -170,13 +174,18 @@ static int64_t ceiling_delay_ms(const struct session *s)
     int64_t left_ms = deadline_ms - session_now(s);
     int64_t margin_ms = s->bot->handover_margin_ms;
     int64_t least_ms = (left_ms < margin_ms ? left_ms : margin_ms) / 2;
-    return left_ms - margin_ms > least_ms ? left_ms - margin_ms : least_ms;
+    int64_t delay_ms = left_ms - margin_ms > least_ms ? left_ms - margin_ms : least_ms;
+    return delay_ms > 0 ? delay_ms : 0;
 }
 
 static void on_ceiling(struct wheel_timer *timer, void *arg)
 {
     (void)timer;
     struct session *s = arg;
+    if (s->bubble == BUBBLE_OPEN && session_may_outlive(s)) {
+        session_begin_late(s);
+        return;
+    }
     snprintf(s->error, sizeof(s->error), "%s",
              s->attempts == 0 ? "not begun by the deadline" : "not ended by the deadline");
     session_end(s, REASON_DEADLINE, "deadline");
@@ -196,6 +205,7 @@ void session_init_timers(struct session *s)
     wheel_timer_init(&s->ceiling, on_ceiling, s);
 }
 
+/* Without a bubble nobody waits for it: it is no lane's business any more. */
 void session_prepare(struct session *s)
 {
     s->attempts = 0;
@@ -203,7 +213,13 @@ void session_prepare(struct session *s)
     s->has_shown = false;
     s->flushed_ms = 0;
     session_set_state(s, SESSION_READY);
-    loop_timer_set(s->worker->loop, &s->ceiling, ceiling_delay_ms(s));
-    session_tick_soon(s, session_renew_interval_ms(s));
+    if (s->bubble == BUBBLE_OPEN) {
+        loop_timer_set(s->worker->loop, &s->ceiling, ceiling_delay_ms(s));
+        session_tick_soon(s, session_renew_interval_ms(s));
+    } else {
+        lanes_leave(&s->worker->lanes, &s->lane);
+        loop_timer_set_at(s->worker->loop, &s->ceiling, session_second_limit_ms(s));
+        session_tick_soon(s, 0);
+    }
     session_try_start(s);
 }

@@ -5,7 +5,8 @@
 /* The user saw the end: the lane is free. */
 void session_enter_settling(struct session *s)
 {
-    session_set_state(s, SESSION_SETTLING);
+    if (s->state != SESSION_SETTLING)
+        session_set_state(s, SESSION_SETTLING);
     lanes_leave(&s->worker->lanes, &s->lane);
     session_settle(s);
 }
@@ -29,27 +30,41 @@ static void on_settled(const struct store_reply *reply, void *arg)
     }
 }
 
-static const char *item_name(unsigned item)
+const char *session_item_name(unsigned item)
 {
-    return item == OWE_DEAD_LETTER ? "dlq" : "event";
+    switch (item) {
+    case OWE_DEAD_LETTER:
+        return "dlq";
+    case OWE_EVENT:
+        return "event";
+    case OWE_SHOWN:
+        return "shown";
+    case OWE_REST:
+        return "rest";
+    case OWE_LATE:
+        return "late";
+    default:
+        return NULL;
+    }
 }
 
-/* The letters are in Kafka; the store is told, so that no later owner writes them again. */
+/* It is done; the store is told, so that no later owner does it again. */
 static void settle_in_store(struct session *s)
 {
-    unsigned item = (s->unsettled & OWE_DEAD_LETTER) != 0 ? OWE_DEAD_LETTER : OWE_EVENT;
+    unsigned item = s->unsettled & ~(s->unsettled - 1); /* the lowest */
     struct store_stream stream = session_stream(s);
     s->is_letter_pending = true;
     s->settling = item;
     s->pending++;
-    store_settle(s->worker->store, &stream, s->epoch, bytes_of_str(item_name(item)), on_settled,
-                 s);
+    store_settle(s->worker->store, &stream, s->epoch, bytes_of_str(session_item_name(item)),
+                 on_settled, s);
 }
 
 static void letter_done(struct session *s, unsigned item)
 {
     s->owed &= ~item;
-    if (s->has_stream && !s->is_closed) /* a closed stream is noted once, when all is said */
+    if (s->has_stream &&
+        s->bubble != BUBBLE_CLOSED) /* a closed stream is noted once, when all is said */
         s->unsettled |= item;
     session_settle(s);
 }
@@ -68,7 +83,7 @@ static void on_delivered(struct session *s, unsigned item, enum brg_err err, con
         return;
     }
     log_warn("session", "letter_failed", "stream=%s item=%s why=\"%s\"", s->id.text,
-             item_name(item), reason ? reason : "");
+             session_item_name(item), reason ? reason : "");
     metric_add(&session_metrics.letter_failures, 1);
     session_stall(s);
 }
@@ -95,6 +110,23 @@ static enum brg_err produce_dead_letter(struct session *s)
     return letters_dead(&s->worker->letters, s->record, &letter, on_dead_letter, s);
 }
 
+static const char *outcome_of(const struct session *s)
+{
+    if (s->bubble == BUBBLE_CLOSED)
+        return "closed";
+    bool is_late = (s->owed & OWE_LATE) != 0 && s->result == RESULT_WHOLE;
+    return is_late ? "late" : stream_reason_name(s->reason);
+}
+
+/* The whole answer where there is one, whatever of it was shown. */
+static struct bytes text_of(const struct session *s)
+{
+    bool is_whole = s->result == RESULT_WHOLE && s->answer.text.len > 0;
+    bool is_unseen = s->bubble == BUBBLE_CLOSED || (s->owed & OWE_LATE) != 0;
+    bool is_answer = is_whole || (is_unseen && s->answer.text.len > 0);
+    return buf_bytes(is_answer ? &s->answer.text : &s->final);
+}
+
 static enum brg_err produce_event(struct session *s)
 {
     struct message m;
@@ -103,11 +135,10 @@ static enum brg_err produce_event(struct session *s)
         json_free(root);
         return BRG_REJECT;
     }
-    bool is_whole = s->reason == REASON_DONE && s->answer.text.len > 0 && !s->is_closed;
     struct answer_event event = {
-        .outcome = s->is_closed ? "closed" : stream_reason_name(s->reason),
+        .outcome = outcome_of(s),
         .pipeline = s->pipeline ? s->pipeline->name : "",
-        .text = buf_bytes(is_whole || s->is_closed ? &s->answer.text : &s->final),
+        .text = text_of(s),
         .attempts = s->attempts,
         .starts = s->starts,
         .claimed_ms = s->claimed_at_ms,
@@ -116,6 +147,13 @@ static enum brg_err produce_event(struct session *s)
         .prompt_tokens = s->prompt_tokens,
         .completion_tokens = s->completion_tokens,
     };
+    if (s->post.step == POST_OVER) {
+        static const char *const kinds[] = {
+            [POST_WHOLE] = "whole", [POST_REST] = "rest", [POST_END] = "end"};
+        event.delivered = kinds[s->post.kind];
+        event.delivery = delivery_outcome_name(s->post.outcome);
+        event.delivery_code = s->post.code;
+    }
     enum brg_err err = letters_answer(&s->worker->letters, &m, &event, on_event, s);
     json_free(root);
     return err;
@@ -134,7 +172,8 @@ static void produce(struct session *s, unsigned item)
         session_stall(s);
         return;
     }
-    log_error("session", "letter_lost", "stream=%s item=%s", s->id.text, item_name(item));
+    log_error("session", "letter_lost", "stream=%s item=%s", s->id.text,
+              session_item_name(item));
     letter_done(s, item);
 }
 
@@ -163,25 +202,93 @@ static void note_told(struct session *s)
     store_release(s->worker->store, &stream, s->epoch, on_told, s);
 }
 
-/* The next thing owed, one at a time. Letters are outside effects: only under a firm lease,
- * which claiming again with the same owner renews. */
+/* --- the lease, meanwhile --- */
+
+static void take_renewal(struct session *s, const struct store_reply *reply)
+{
+    bool is_closed = s->bubble == BUBBLE_CLOSED;
+    bool is_ours = reply->verdict == VERDICT_FINAL && reply->epoch == s->epoch && !is_closed;
+    if (reply->verdict == VERDICT_FENCED || (reply->verdict == VERDICT_FINAL && is_closed)) {
+        session_fenced(s);
+        return;
+    }
+    s->lease_ms = s->call_sent_ms;
+    if (is_ours) {
+        bool is_shown = memmem(reply->owed.ptr, reply->owed.len, "shown", 5) == NULL;
+        s->owed &= is_shown ? ~(unsigned)OWE_SHOWN : ~0u;
+        session_settle(s);
+    } else if (is_closed) {
+        session_settle(s);
+    } else if (reply->verdict == VERDICT_CLOSED) {
+        session_closed(s, reply->reason);
+    } else {
+        session_claim(s); /* the store lost the end, or the claim */
+    }
+}
+
+static void on_renewed(const struct store_reply *reply, void *arg)
+{
+    struct session *s = arg;
+    if (!session_arrived(s))
+        return;
+    s->is_letter_pending = false;
+    if (s->state != SESSION_SETTLING)
+        return;
+    if (reply->outcome == STORE_DONE) {
+        take_renewal(s, reply);
+        return;
+    }
+    metric_add(&session_metrics.store_failures, 1);
+    session_stall(s);
+}
+
+void session_renew(struct session *s)
+{
+    struct worker *w = s->worker;
+    if (!s->has_stream || s->is_letter_pending)
+        return;
+    struct store_stream stream = session_stream(s);
+    s->is_letter_pending = true;
+    s->call_sent_ms = clock_mono_ms();
+    s->pending++;
+    store_put(w->store, &stream, s->epoch, bytes_of(NULL, 0), w->config->worker.lease_ms,
+              on_renewed, s);
+}
+
+/* Marks of what was done for the user: the last to go, because with them a later owner has
+ * nothing to do any more. */
+static void settle_marks(struct session *s)
+{
+    s->unsettled = s->owed;
+    s->owed = 0;
+    settle_in_store(s);
+}
+
+/* The next thing owed, one at a time. Letters and calls are outside effects: only under a firm
+ * lease. */
 void session_settle(struct session *s)
 {
+    const unsigned letters = OWE_DEAD_LETTER | OWE_EVENT;
+    bool is_closed = s->bubble == BUBBLE_CLOSED;
     if (s->is_letter_pending)
         return;
-    if (s->must_put && s->has_stream && !s->is_closed && s->final.len > 0) {
+    if (s->must_put && s->has_stream && !is_closed && s->final.len > 0) {
         s->must_put = false;
         session_claim(s); /* the store lost the end: granted, then written again */
         return;
     }
     if (s->unsettled != 0)
         settle_in_store(s);
-    else if (s->owed == 0 && s->is_closed && s->has_stream)
-        note_told(s);
-    else if (s->owed == 0)
-        session_settled(s);
-    else if (s->has_stream && !session_lease_is_firm(s))
-        session_claim(s);
-    else
+    else if (session_post_goes_on(s))
+        return;
+    else if ((s->owed & letters) != 0 && s->has_stream && !session_lease_is_firm(s))
+        session_renew(s);
+    else if ((s->owed & letters) != 0)
         produce(s, (s->owed & OWE_DEAD_LETTER) != 0 ? OWE_DEAD_LETTER : OWE_EVENT);
+    else if (s->owed != 0 && !is_closed && s->has_stream)
+        settle_marks(s);
+    else if (is_closed && s->has_stream)
+        note_told(s);
+    else
+        session_settled(s);
 }

@@ -111,6 +111,7 @@ static void refresh_metrics(void *arg)
 static void register_metrics(struct worker *w)
 {
     session_metrics_register();
+    delivery_metrics_register();
     for (size_t i = 0; i <= SESSION_RELEASING; i++)
         metric_register(&state_gauges[i]);
     metric_register(&begun);
@@ -233,7 +234,7 @@ static enum brg_err start_store(struct worker *w, struct brg_error *error)
 static enum brg_err start_producer(struct worker *w, struct brg_error *error)
 {
     const struct config *c = w->config;
-    const char *const topics[] = {w->events_topic, w->dlq_topic, NULL};
+    const char *const topics[] = {w->events_topic, w->dlq_topic, w->late_topic, NULL};
     struct bus_setting *settings = worker_kafka_settings(c);
     struct bus_producer_options options = {
         .base = {"botbridge-worker", settings, c->kafka.setting_count},
@@ -259,6 +260,7 @@ static enum brg_err start_parts(struct worker *w, struct brg_error *error)
     w->fetch = fetch_pool_new(w->loop, &fetch);
     pipeline_context_init(&w->pipelines, w->loop, w->fetch);
     bus_topic_name(w->requests_topic, c->kafka.topic_prefix, BUS_REQUESTS);
+    bus_topic_name(w->late_topic, c->kafka.topic_prefix, BUS_LATE);
     bus_topic_name(w->events_topic, c->kafka.topic_prefix, BUS_EVENTS);
     bus_topic_name(w->dlq_topic, c->kafka.topic_prefix, BUS_DLQ);
     w->admin = http_admin_new(w->loop, c->worker.admin, is_ready, w, error);

@@ -45,6 +45,7 @@ struct worker {
     uint64_t process_id; /* random: makes owners unique */
     uint64_t claims;     /* and this their attempts */
     char requests_topic[BUS_TOPIC_NAME_BYTES];
+    char late_topic[BUS_TOPIC_NAME_BYTES];
     char events_topic[BUS_TOPIC_NAME_BYTES];
     char dlq_topic[BUS_TOPIC_NAME_BYTES];
     struct wheel_timer ready_timer; /* then `ready` is said without Kafka */

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { LIMIT = 100, TAIL = 20 };
+enum { LIMIT = 200, TAIL = 20 };
 
 #define ROCKET "\xf0\x9f\x9a\x80"
 
@@ -16,7 +16,7 @@ static void expect_composed(const struct answer *a, const char *tail, const char
 {
     struct buf out;
     buf_init(&out, LIMIT);
-    answer_compose(a, bytes_of_str(tail), &out);
+    (void)answer_compose(a, bytes_of_str(tail), BYTES_LIT("MORE"), &out);
     assert_false(out.overflowed);
     if (!bytes_eq_str(buf_bytes(&out), expected))
         fail_msg("\"" BYTES_FMT "\" and not \"%s\"", BYTES_ARG(buf_bytes(&out)), expected);
@@ -72,11 +72,14 @@ static void test_limits(void **state)
             assert_true(utf8_is_valid(visible));
             for (size_t t = 0; t < 3; t++) {
                 buf_reset(&out);
-                answer_compose(&a, bytes_of_str(tails[t]), &out);
+                size_t kept =
+                    answer_compose(&a, bytes_of_str(tails[t]), BYTES_LIT("MORE"), &out);
                 assert_true(out.len <= LIMIT);
                 assert_true(utf8_is_valid(buf_bytes(&out)));
                 assert_true(bytes_starts_with(buf_bytes(&out), visible));
-                struct bytes end = bytes_of_str(tails[t]);
+                assert_in_range(kept, visible.len, a.text.len);
+                bool is_cut = t == 0 && a.text.len > LIMIT;
+                struct bytes end = bytes_of_str(is_cut ? "\n\nMORE" : tails[t]);
                 assert_memory_equal(out.ptr + out.len - end.len, end.ptr, end.len);
             }
             assert_true(answer_append(&a, BYTES_LIT(ROCKET)));
@@ -102,10 +105,32 @@ static void test_open_thought(void **state)
         assert_true(answer_append(&a, BYTES_LIT("x")));
     struct buf out;
     buf_init(&out, LIMIT);
-    answer_compose(&a, BYTES_LIT(""), &out);
-    assert_int_equal(out.len, LIMIT);
-    assert_memory_equal(out.ptr + LIMIT - 9, "\n</think>", 9);
+    (void)answer_compose(&a, BYTES_LIT(""), BYTES_LIT("MORE"), &out);
+    assert_true(out.len <= LIMIT);
+    assert_memory_equal(out.ptr + out.len - 15, "\n</think>\n\nMORE", 15);
     assert_true(bytes_starts_with(buf_bytes(&out), answer_visible(&a)));
+    buf_free(&out);
+    answer_free(&a);
+}
+
+/* The rest is readable alone, and says so when it is not all either. */
+static void test_rest(void **state)
+{
+    (void)state;
+    struct answer a;
+    struct buf out;
+    answer_init(&a, LIMIT, TAIL);
+    buf_init(&out, LIMIT);
+    assert_true(answer_append(&a, BYTES_LIT("text\n```c\none\ntwo\n```\nend")));
+    answer_compose_rest(&a, 14, BYTES_LIT("OVER"), &out);
+    assert_true(bytes_eq_str(buf_bytes(&out), "```c\ntwo\n```\nend"));
+    for (size_t i = 0; i < LIMIT; i++)
+        assert_true(answer_append(&a, BYTES_LIT("x")));
+    buf_reset(&out);
+    answer_compose_rest(&a, 14, BYTES_LIT("OVER"), &out);
+    assert_true(bytes_starts_with(buf_bytes(&out), BYTES_LIT("```c\ntwo\n```\nendxxx")));
+    assert_memory_equal(out.ptr + out.len - 7, "x\n\nOVER", 7);
+    assert_true(out.len <= LIMIT && out.len > LIMIT / 2);
     buf_free(&out);
     answer_free(&a);
 }
@@ -129,7 +154,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tail),   cmocka_unit_test(test_split_characters),
         cmocka_unit_test(test_limits), cmocka_unit_test(test_open_thought),
-        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_rest),   cmocka_unit_test(test_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
