@@ -252,7 +252,12 @@ static void merge(const struct record *known, struct record *r)
 static void decide(struct refresh *p, struct record *r)
 {
     struct record known;
-    if (recall(p, &known))
+    bool is_known = recall(p, &known);
+    if (is_known && known.state == STREAM_FINAL && r->state != STREAM_FINAL) {
+        answer(p, &known); /* it ended here; the store lost that and a worker began anew */
+        return;
+    }
+    if (is_known)
         merge(&known, r);
     enum stream_reason reason = due(p, r);
     if (reason == REASON_NONE)

@@ -55,3 +55,14 @@ def test_streams_end_without_a_store(kafka, make_stack, ask):
     unknown.poll()
     assert unknown.shown == [s.bot.placeholder]
     assert unknown.follow(8 * SLOW, every=0.5).final == s.bot.lost_text
+
+
+def test_an_end_that_the_store_forgot_stays_an_end(kafka, make_stack, ask):
+    s = make_stack(kafka)
+    q = ask(s)
+    q.send()
+    assert q.follow(30).final == q.expected
+    key = f"bb:{{{q.id}}}:"
+    s.redis.cmd("HSET", key + "m", "state", "run", "by", "", "reason", "")
+    s.redis.cmd("DEL", key + "t")
+    q.poll()        # raises when the finished bubble changes
