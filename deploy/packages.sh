@@ -11,7 +11,7 @@ for group in "$@"; do
         libhiredis-dev libcurl4-openssl-dev libuv1-dev libcmocka-dev) ;;
     run) wanted+=(redis-server) ;;
     kafka) wanted+=(default-jre-headless maven) ;;
-    test) wanted+=(redis-server redis-tools kcat python3 python3-pytest python3-pytest-xdist python3-cryptography) ;;
+    test) wanted+=(liblua5.1-0-dev redis-server redis-tools kcat python3 python3-pytest python3-pytest-xdist python3-cryptography) ;;
     bench) wanted+=(redis-server redis-tools wrk python3 python3-cryptography nodejs npm) ;;
     lint) wanted+=(clang-format clang-tidy python3) ;;
     *) echo "packages.sh: unknown group '$group' (build run test kafka bench lint)" >&2; exit 64 ;;
