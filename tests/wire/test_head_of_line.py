@@ -8,12 +8,12 @@ OTHERS, USERS = 200, 20
 
 def test_others_of_the_partition_are_answered_meanwhile(kafka, make_stack, ask):
     s = make_stack(kafka, partitions=1)
-    slow = ask(s, directives="tokens=600 rate=20")      # 30 s
+    others = [ask(s, directives="tokens=5 rate=50") for _ in range(OTHERS)]      # before the clock: each starts a program
+    slow = ask(s, directives="tokens=600 rate=15")      # 40 s
     slow.send()
     behind = ask(s, user=slow.common["from"]["userid"])     # the same lane
     behind.send()
     slow.follow(20, until=lambda text: text != s.bot.placeholder)
-    others = [ask(s, directives="tokens=5 rate=50") for _ in range(OTHERS)]
     wrong = []
 
     def play(questions):
