@@ -108,6 +108,7 @@ def test_drain_and_second_signal(kafka, make_stack, ask):
     s = make_stack(kafka)
     q = ask(s, directives="tokens=30 rate=10")
     q.send()
+    q.follow(20, until=lambda text: text != s.bot.placeholder)
     s.workers[0].signal(signal.SIGTERM)
     wait_for("the worker to be unready", lambda: _status(lambda: request(s.worker_ports[0], "GET", "/readyz").status) != 200)
     assert q.follow(30).final == q.expected
