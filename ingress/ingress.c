@@ -141,7 +141,8 @@ static void drain(struct ingress *in)
                       (owed_count(in->owed) == 0 || !store_is_up(in->store));
     if (in->phase == INGRESS_FINISHING && (is_finished || spent_ms >= FINISH_MS)) {
         set_phase(in, INGRESS_FLUSHING, LOOK_AGAIN_MS);
-    } else if (in->phase == INGRESS_FLUSHING && (is_flushed || spent_ms >= FLUSH_MS)) {
+    } else if (in->phase == INGRESS_FLUSHING &&
+               ((is_flushed && is_finished) || spent_ms >= FLUSH_MS)) {
         in->phase = INGRESS_ENDED;
         log_info("ingress", "drained", "unanswered=%zu unacknowledged=%u unwritten=%zu",
                  http_server_open_requests(in->server), bus_producer_queued(in->producer),
@@ -280,11 +281,14 @@ void ingress_run(struct ingress *in)
 /* The order matters: whoever may still call back goes before what is called. */
 void ingress_free(struct ingress *in)
 {
+    in->phase = INGRESS_ENDED;
     loop_timer_cancel(in->loop, &in->timer);
     if (in->admin)
         http_admin_free(in->admin);
     if (in->server)
         http_server_free(in->server);
+    if (in->store)
+        refresh_store_up(in); /* held polls end with the store */
     if (in->producer)
         bus_producer_free(in->producer);
     if (in->store)

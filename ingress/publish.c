@@ -220,6 +220,10 @@ static void produce(struct publish *p)
 {
     struct ingress *in = p->reply.in;
     struct brg_error error;
+    if (in->phase == INGRESS_ENDED) { /* the producer is gone, and so is who asked */
+        set_state(p, PUBLISH_ANSWERED);
+        return;
+    }
     if (is_over_in_memory(p)) {
         metric_add(&messages[OUTCOME_REPEAT], 1);
         answer_from_memory(p);

@@ -199,7 +199,7 @@ static void hold(struct refresh *p)
 {
     struct ingress *in = p->reply.in;
     int64_t now = loop_now_ms(in->loop);
-    if (now >= p->answer_by_ms) {
+    if (now >= p->answer_by_ms || in->phase == INGRESS_ENDED) {
         answer_from_memory(p);
         return;
     }
