@@ -14,6 +14,7 @@ STORE_LOST = "redis-empty"
 STORE_AWAY = "redis-.*"
 KAFKA = "broker-.*|kafka-.*"
 MODEL = "link-llm"
+WORKER = ".*-workers?"
 
 
 @dataclass
@@ -52,6 +53,11 @@ def committed_at(h, q):
         if all(s.committed.get(partition, 0) > offset for partition, offset in places):
             return s.at
     return float("inf")
+
+
+def goes_on(h, q):
+    """Its bubble did not end with its answer, and there is another way to the user."""
+    return q.response_code and (not q.end or parts(h, q.end.content)[0] not in ("answer", "apology"))
 
 
 def is_store_away(h, event):
@@ -133,7 +139,10 @@ def _final(h, q, e, kind, text):
         elif not h.near(*life, EFFECT_S):
             yield "notice without a reason", q, e.got
     elif kind == "apology" and not ({"fail", "cut", "junk", "hang", "error"} & set(q.directives)) and not h.near(*life, 1.0, MODEL):
-        yield "apology without a reason", q, e.got
+        reasons = {r.headers.get("bb-reason") for r in h.dead_letters if r.stream == q.stream}
+        # A question with which workers died again and again is taken for the cause.
+        if "poison" not in reasons or len(h.near(*life, EFFECT_S, WORKER)) < 3:
+            yield f"apology without a reason, dead letter {reasons}", q, e.got
 
 
 def ends(h):
@@ -268,6 +277,8 @@ def calls(h):
     for q in h.questions:
         least, most = _planned_calls(h, q)
         n, over = h.made(q), q.over if not is_forgotten(h, q) else committed_at(h, q)
+        if goes_on(h, q):
+            over = float("inf")
         hits = [f for f in h.near(q.asked, over, EFFECT_S) if not f.kind.endswith(("-ingress", "-ingresses"))]
         allowed = most
         for f in hits:
@@ -290,24 +301,30 @@ def records_durable(h):
 
 
 def commits(h):
-    """A committed offset has nothing unfinished before it, and never goes back."""
-    by_place = {(r.partition, r.offset): r.stream for r in h.records}
+    """A committed offset has nothing unfinished before it, and never goes back. What went over to `late` is finished in
+    `requests`."""
     of_stream = {q.stream: q for q in h.questions}
-    settled, reported, done = set(), set(), defaultdict(int)
+    moved = {r.stream for r in h.late}
+    settled, reported = set(), set()
+    topics = [("requests", "committed", {(r.partition, r.offset): r.stream for r in h.records}, moved),
+              ("late", "late", {(r.partition, r.offset): r.stream for r in h.late}, set())]
+    done = defaultdict(int)
     for s in h.samples:
         settled |= s.settled
-        for partition, offset in s.committed.items():
-            if offset < done[partition]:
-                yield f"partition {partition}: committed offset went back from {done[partition]} to {offset} at {s.at:.2f}", None, s.at
-            if not s.is_store_known:
-                continue
-            for o in range(done[partition], offset):
-                stream = by_place.get((partition, o))
-                if stream is None or stream in settled or stream in reported or lost_store(h, s.at - LOST_S, s.at):
+        for topic, name, by_place, fine in topics:
+            for partition, offset in getattr(s, name).items():
+                place = (topic, partition)
+                if offset < done[place]:
+                    yield f"{topic}/{partition}: committed offset went back from {done[place]} to {offset} at {s.at:.2f}", None, s.at
+                if not s.is_store_known:
                     continue
-                reported.add(stream)
-                yield f"offset {partition}/{o} was committed by {s.at:.2f}, its question was not settled", of_stream.get(stream), s.at
-            done[partition] = max(offset, done[partition])
+                for o in range(done[place], offset):
+                    stream = by_place.get((partition, o))
+                    if stream is None or stream in settled | fine | reported or lost_store(h, s.at - LOST_S, s.at):
+                        continue
+                    reported.add(stream)
+                    yield f"offset {topic}/{partition}/{o} was committed by {s.at:.2f}, its question was not settled", of_stream.get(stream), s.at
+                done[place] = max(offset, done[place])
 
 
 def drained(h):
@@ -321,14 +338,15 @@ def drained(h):
 def dead_letters(h):
     """What ended in an apology or by the clock left a dead letter; what was answered left none."""
     letters = Counter(r.headers.get("bb-stream", r.stream) for r in h.dead_letters)
+    sent = {d[0] for d in h.deliveries if d[1]}
     in_kafka = {r.stream for r in h.records}
     for q in h.questions:
         if not q.end or q.stream not in in_kafka or is_forgotten(h, q):
             continue
         kind, n = parts(h, q.end.content)[0], letters[q.stream]
-        if kind in ("apology", "notice") and n == 0:
+        if kind in ("apology", "notice") and n == 0 and q.response_code not in sent:
             yield f"ended with the {kind} and left no dead letter", q, q.over
-        elif kind in ("answer", "busy") and n > 0:
+        elif (kind == "answer" or kind == "busy" and not q.response_code) and n > 0:
             yield f"ended with {kind} and left {n} dead letters", q, q.over
         elif n > 1 and not h.near(q.asked, q.over, EFFECT_S):
             yield f"left {n} dead letters", q, q.over
@@ -351,17 +369,29 @@ def answer_events(h):
 # --- response_url ---
 
 def response_urls(h):
-    """At most one accepted use of each code, and no second try unless a fault may have hidden the first."""
+    """At most one accepted use of each code, with a text that the bubble did not show; no second try unless a fault may
+    have hidden the first; none missing where the bubble ended by the clock."""
     of_code = {q.response_code: q for q in h.questions if q.response_code}
     used = defaultdict(list)
     for delivery in h.deliveries:
         used[delivery[0]].append(delivery)
-    for code, uses in used.items():
-        q = of_code.get(code)
-        if q is None:
-            yield "response_url with an unknown code", None
-            continue
-        if sum(1 for u in uses if u[1]) > 1:
-            yield f"{len(uses)} accepted uses of its response_url", q, uses[-1][2]
+    for code in set(used) - set(of_code):
+        yield f"response_url called with an unknown code {code[:6]}…", None
+    letters = {r.stream for r in h.dead_letters}
+    in_kafka = {r.stream for r in h.records}
+    for code, q in of_code.items():
+        uses = used[code]
+        accepted = [u for u in uses if u[1]]
+        kind, _ = parts(h, q.end.content) if q.end else ("", "")
+        if len(accepted) > 1:
+            yield f"{len(accepted)} accepted uses of its response_url", q, uses[-1][2]
         if len(uses) > 1 and not h.near(uses[0][2], uses[-1][2], EFFECT_S):
             yield f"{len(uses)} uses of its response_url without a reason", q, uses[-1][2]
+        for _, _, at, text in uses[:1]:
+            sent, body = parts(h, text)
+            if sent == "answer" and text not in [q.answer(n) for n in q.writers(text, h.made(q))] or body and not q.writers(body, h.made(q)):
+                yield f"sent by response_url: …{text[-60:]!r}", q, at
+            if kind in ("answer", "apology") and not h.near(q.asked, at, EFFECT_S):
+                yield f"sent by response_url at {at:.2f} though the bubble showed the {kind}", q, at
+        if kind == "notice" and not uses and q.stream in in_kafka and q.stream not in letters and not is_forgotten(h, q):
+            yield "its bubble ended by the clock, and nothing came by response_url", q, q.over

@@ -106,7 +106,8 @@ class Fault:
 class Sample:
     """Committed offsets, and after them the streams that were settled (final, nothing owed) or gone with a lost store."""
     at: float
-    committed: dict         # partition → offset
+    committed: dict         # partition of requests → offset
+    late: dict              # partition of late → offset
     settled: set            # streams found settled now
     is_store_known: bool    # False: the store could not be asked
 
@@ -148,10 +149,11 @@ class History:
     samples: list = field(default_factory=list)
     looks: dict = field(default_factory=dict)           # stream → [Look]
     records: list = field(default_factory=list)         # of requests
+    late: list = field(default_factory=list)            # records of late: what goes on after its bubble
     dead_letters: list = field(default_factory=list)
     answer_events: list = field(default_factory=list)
     calls: list = field(default_factory=list)
-    lag: dict = None        # at the end, partition → records; None: could not be asked
+    lag: dict = None        # at the end, (topic, partition) → records; None: could not be asked
     deliveries: list = field(default_factory=list)      # (response code, was accepted, at, text)
     accidents: list = field(default_factory=list)       # what is wrong whatever the history: deaths, sanitizers, logs, fds
     lags: list = field(default_factory=list)            # (at, seconds) this harness itself stood still

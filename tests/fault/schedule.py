@@ -14,7 +14,7 @@ from world import DRAIN_S
 
 KILLS = {"kill-worker": 6, "kill-ingress": 3, "redis-empty": 1}
 ALL = {"kill-worker": 6, "freeze-worker": 4, "term-worker": 3, "kill-ingress": 3, "freeze-ingress": 2, "term-ingress": 2, "roll-workers": 1, "roll-ingresses": 1,
-       "redis-empty": 1, "redis-restart": 2, "redis-freeze": 2, "link-store": 4, "link-llm": 3,
+       "redis-empty": 1, "redis-restart": 2, "redis-freeze": 2, "link-store": 4, "link-llm": 3, "link-url": 1,
        "broker-kill": 1, "broker-freeze": 1, "kafka-freeze": 1}
 READY_LIMIT_S = 90
 BROKER_APART_S = 25     # a cluster needs its replicas in step again before it can lose the next one
@@ -59,8 +59,8 @@ def plan(seed, seconds, kinds, ingresses, workers, nodes, pace):
             target = rng.choice(names["worker"] * 2 + names["ingress"] + ["all"])
             option = rng.choice(MODES)
             length = min(length, 5.0) if target == "all" else length
-        elif kind == "link-llm":
-            target, option = "llm", rng.choice(MODES)
+        elif kind in ("link-llm", "link-url"):
+            target, option = kind[5:], rng.choice(MODES)
         else:
             if at < broker_free or nodes == 1 and kind != "kafka-freeze":
                 continue
@@ -202,6 +202,9 @@ class Injector:
 
     async def _link_llm(self, step, fault):
         await self._break([self.world.llm_link], step)
+
+    async def _link_url(self, step, fault):
+        await self._break([self.world.url_link], step)
 
     async def _break(self, links, step):
         for link in links:

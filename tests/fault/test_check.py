@@ -31,7 +31,7 @@ class Case:
         self.h.answer_events = [Record(0, 0, STREAM)]
         self.h.calls = [Call(self.q.text, 10.1, 200, True)]
         self.h.looks = {STREAM: [Look(10, "open", 0, ""), Look(11, "run", 5, a[:20]), Look(13, "final", 5, a)]}
-        self.h.samples = [Sample(10.5, {}, set(), True), Sample(14, {0: 1}, {STREAM}, True)]
+        self.h.samples = [Sample(10.5, {}, {}, set(), True), Sample(14, {0: 1}, {}, {STREAM}, True)]
         self.h.lag = {}
 
     def rules(self):
@@ -179,7 +179,7 @@ def test_commits(case):
     case.h.samples[0].committed = {0: 1}
     assert case.rules() == ["commits"]
     case.h.samples[0].committed = {}
-    case.h.samples.append(Sample(15, {0: 0}, set(), True))
+    case.h.samples.append(Sample(15, {0: 0}, {}, set(), True))
     assert case.rules() == ["commits"], "an offset that goes back"
 
 
@@ -199,14 +199,38 @@ def test_letters(case):
 
 def test_response_url(case):
     case.q.response_code = "c"
-    case.h.deliveries = [("c", True, 13, "")]
+    answer = case.q.answer(0)
+    case.h.deliveries = [("c", True, 13, answer)]
+    assert case.rules() == ["response_urls"], "shown and sent"
+    case.fault("freeze-ingress", "ingress0", 13, 14)
     assert case.rules() == []
-    case.h.deliveries.append(("c", False, 14, ""))
-    assert case.rules() == ["response_urls"]
+    case.h.deliveries.append(("c", False, 14, answer))
+    assert case.rules() == []
+    case.h.faults = []
+    assert case.rules() == ["response_urls"] * 2
     case.fault("kill-worker", "worker0", 13, 14)
-    assert case.rules() == []
-    case.h.deliveries[1] = ("c", True, 14, "")
+    case.h.deliveries[1] = ("c", True, 14, answer)
+    assert case.rules() == ["response_urls"], "accepted twice"
+    case.h.deliveries = [("c", True, 13, "别的")]
     assert case.rules() == ["response_urls"]
+
+
+def test_what_outlives_its_bubble_is_sent(case):
+    case.q.response_code = "c"
+    case.fault("freeze-worker", "worker0", 11, 30)
+    case.end_with(case.q.answer(0)[:40] + "\n\n到时", 48)
+    case.h.answer_events, case.h.late = [], [Record(0, 0, STREAM)]
+    assert case.rules() == ["dead_letters", "response_urls"]
+    case.h.deliveries = [("c", True, 50, case.q.answer(0))]
+    assert case.rules() == []
+
+
+def test_commits_of_what_went_over_to_late(case):
+    case.h.samples[0].committed = {0: 1}
+    case.h.late = [Record(0, 0, STREAM)]
+    assert case.rules() == []
+    case.h.samples[0].late = {0: 1}
+    assert case.rules() == ["commits"]
 
 
 def test_a_plan_is_a_function_of_its_seed():

@@ -8,6 +8,7 @@ import secrets
 
 import wecom
 from history import Event, Question
+from proxy import Link
 
 HANGS_UP_S, REPEAT_S, DELIVERIES = 5.0, 5.0, 3
 POLL_S = 1.0
@@ -120,8 +121,8 @@ class Users:
         msgid = secrets.token_hex(16)
         q = Question(number, user, text, tokens, wecom.stream_id(self.bot.name, msgid),
                      dict(p.split("=") for p in more.split()), msgid=msgid)
-        if self.receiver and self.rng.random() < 0.5:
-            q.response_code = secrets.token_hex(12)
+        if self.rng.random() < 0.5:
+            q.response_code = self.world.note_text(secrets.token_hex(12))
         self.history.questions.append(q)
         return q
 
@@ -160,33 +161,39 @@ class Users:
 
 
 class Receiver:
-    """Takes what is sent to response_url. As the platform: a code is good for one accepted call within the hour."""
+    """What stands behind a response_url: takes the first use of each code and refuses the next, as the platform does."""
 
     def __init__(self, history, clock):
         self.history, self.clock, self.used = history, clock, set()
 
     async def start(self):
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
+        self.link = await Link(self.server.sockets[0].getsockname()[1]).start()
         return self
 
+    async def stop(self):
+        await self.link.stop()
+        self.server.close()
+
     def url(self, code):
-        return f"http://127.0.0.1:{self.port}/cgi-bin/aibot/response?response_code={code}"
+        return f"http://127.0.0.1:{self.link.port}/cgi-bin/aibot/response?response_code={code}"
 
     async def _serve(self, reader, writer):
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            size = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length:")), 0)
-            body = json.loads(await reader.readexactly(size))
-            code = head.split("response_code=")[1].split()[0]
-            is_first = code not in self.used
-            self.used.add(code)
-            text = body.get("markdown", body.get("text", {})).get("content", "")
-            self.history.deliveries.append((code, is_first, self.clock(), text))
-            reply = json.dumps({"errcode": 0 if is_first else 60140, "errmsg": "ok" if is_first else "response_code used"}).encode()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(reply) + reply)
-            await writer.drain()
-        except (OSError, asyncio.IncompleteReadError, ValueError, IndexError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                size = next((int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length:")), 0)
+                text = json.loads(await reader.readexactly(size))["markdown"]["content"]
+                code = head.split("response_code=")[1].split()[0]
+                is_first = code not in self.used
+                self.used.add(code)
+                self.history.deliveries.append((code, is_first, self.clock(), text))
+                reply = json.dumps({"errcode": 0 if is_first else 45033, "errmsg": "ok" if is_first else "used"}).encode()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(reply) + reply)
+                await writer.drain()
+        except asyncio.IncompleteReadError:
             pass
+        except (OSError, ValueError, KeyError, IndexError) as e:
+            self.history.accidents.append(f"a call to response_url was malformed: {e!r}") if not isinstance(e, OSError) else None
         finally:
             writer.close()

@@ -28,10 +28,11 @@ class Watch:
     async def sample(self):
         """Offsets first, states after: what is committed then is settled by now, or it never was."""
         committed = await asyncio.to_thread(self.world.offsets.committed)
+        late = await asyncio.to_thread(self.world.late_offsets.committed)
         at = self.clock()
         is_known = await self.look()
         settled, self.settled_now = self.settled_now, set()
-        self.history.samples.append(Sample(at, committed, settled, is_known))
+        self.history.samples.append(Sample(at, committed, late, settled, is_known))
 
     async def look(self):
         """True: the store was asked."""
