@@ -12,6 +12,11 @@ static struct bytes rest_of(struct bytes text, size_t from)
     return bytes_of(text.ptr + from, text.len - from);
 }
 
+static bool is_one_of(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 /* --- lines --- */
 
 static size_t indent_of(struct bytes line)
@@ -48,7 +53,7 @@ static bool is_delimiter_row(struct bytes line)
 {
     bool has_dash = false;
     for (size_t i = 0; i < line.len; i++) {
-        if (!memchr("|:- \t\r\n", line.ptr[i], 7))
+        if (!is_one_of(line.ptr[i], "|:- \t\r\n"))
             return false;
         has_dash = has_dash || line.ptr[i] == '-';
     }
@@ -59,7 +64,9 @@ static bool is_delimiter_row(struct bytes line)
 static size_t fence_of(struct bytes line, char *c)
 {
     struct bytes text = unindented(line);
-    *c = text.len > 0 ? *text.ptr : 0;
+    *c = '\0';
+    if (text.len > 0)
+        *c = *text.ptr;
     if (*c != '`' && *c != '~')
         return 0;
     size_t len = run_of(text, *c);
@@ -70,7 +77,7 @@ static size_t fence_of(struct bytes line, char *c)
 static bool is_blank(struct bytes text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!memchr(" \t\r\n", text.ptr[i], 4))
+        if (!is_one_of(text.ptr[i], " \t\r\n"))
             return false;
     return true;
 }
@@ -261,7 +268,7 @@ static bool is_special(struct bytes text, size_t at)
 {
     struct scan s;
     scan(&s, bytes_of(text.ptr, at));
-    return !s.is_line_start && at < text.len && memchr("`~| ", text.ptr[at], 4) != NULL;
+    return !s.is_line_start && at < text.len && is_one_of(text.ptr[at], "`~| ");
 }
 
 /* The nearest place from `at` back to `least`, or else on to `most`, where the rest of a line

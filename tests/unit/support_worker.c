@@ -83,6 +83,35 @@ void stage_refuse(struct stage *s, size_t call, int status)
     http_reply_text(req, status, "application/json", BYTES_LIT("{\"error\":{\"type\":\"t\"}}"));
 }
 
+/* --- the platform --- */
+
+#define POST_TAKEN "{\"errcode\":0,\"errmsg\":\"ok\"}"
+
+static void on_post(struct http_request *req, void *arg)
+{
+    struct stage *s = arg;
+    s->post_count++;
+    buf_reset(&s->posted);
+    buf_append(&s->posted, http_body(req));
+    if (s->post_answer)
+        http_reply_text(req, 200, "application/json", bytes_of_str(s->post_answer));
+}
+
+static void open_platform(struct stage *s)
+{
+    struct http_options options = {
+        .listen = "127.0.0.1:0",
+        .max_body_bytes = BODY_MAX_BYTES,
+        .max_connections = 64,
+        .idle_timeout_s = 60,
+    };
+    struct http_callbacks callbacks = {.on_request = on_post, .arg = s};
+    s->platform = http_server_new(s->loop, &options, &callbacks, NULL);
+    assert_non_null(s->platform);
+    s->post_answer = POST_TAKEN;
+    buf_init(&s->posted, BODY_MAX_BYTES);
+}
+
 /* --- waiting --- */
 
 struct wish {
@@ -109,6 +138,18 @@ void stage_await_calls(struct stage *s, size_t count)
 {
     struct wish w = {.count = count};
     until(s, has_calls, &w);
+}
+
+static bool has_posts(void *arg)
+{
+    struct wish *w = arg;
+    return w->stage->post_count >= w->count;
+}
+
+void stage_await_posts(struct stage *s, size_t count)
+{
+    struct wish w = {.count = count};
+    until(s, has_posts, &w);
 }
 
 /* libmicrohttpd 0.9.75 sees that a peer went only when it writes. */
@@ -290,6 +331,9 @@ void stage_ask(struct stage *s, struct stage_question *q)
     q->id = stream_id_of(s->crypto, BYTES_LIT("helpdesk"), bytes_of_str(q->message_id));
     q->stream = (struct store_stream){stream_id_bytes(&q->id), BYTES_LIT("helpdesk"), start_ms,
                                       deadline_ms, 3600000};
+    char url[96];
+    snprintf(url, sizeof(url), "http://127.0.0.1:%u/response?response_code=s3cret",
+             http_server_port(s->platform));
     struct message m = {
         .platform = PLATFORM_WECOM,
         .bot = BYTES_LIT("helpdesk"),
@@ -303,6 +347,7 @@ void stage_ask(struct stage *s, struct stage_question *q)
         .deadline_at_ms = deadline_ms,
         .text = bytes_of_str(q->text),
         .reply_mode = REPLY_STREAM,
+        .response_url = bytes_of_str(q->has_url ? url : ""),
         .raw_text = BYTES_LIT("{}"),
     };
     envelope_init(&e);
@@ -364,6 +409,8 @@ void stage_start_worker(struct stage *s)
             "\"notice_text\":\"NOTICE\",\"apology_text\":\"SORRY\",\"busy_text\":\"BUSY\","
             "\"handover_margin_ms\":1000"),
         .pipelines = pipelines.ptr,
+        .more = "\"response_url\":{\"hosts\":[\"127.0.0.1\"],\"allow_http\":true,"
+                "\"allow_private\":true,\"timeout_ms\":3000}",
     };
     struct config *config = config_load_good(&parts);
     s->worker = worker_new(s->loop, config, "", &error);
@@ -445,6 +492,7 @@ struct stage *stage_open(struct kafka *k)
     s->redis = test_redis_start(NULL);
     s->other = rig_new(test_redis_url(s->redis));
     open_llm(s);
+    open_platform(s);
     open_kafka(s);
     stage_start_worker(s);
     return s;
@@ -457,6 +505,8 @@ void stage_close(struct stage *s)
     bus_consumer_free(s->reader, 5000);
     bus_producer_free(s->producer);
     http_server_free(s->llm);
+    http_server_free(s->platform);
+    buf_free(&s->posted);
     rig_free(s->other);
     test_redis_stop(s->redis);
     crypto_free(s->crypto);

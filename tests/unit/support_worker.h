@@ -1,5 +1,6 @@
-/* A whole worker in the test's process, between a private redis-server, Apache Kafka and an LLM
- * whose every step the test decides; and a second owner's hand in the store. */
+/* A whole worker in the test's process, between a private redis-server, Apache Kafka, an LLM
+ * whose every step the test decides and the platform's response_url; and a second owner's hand
+ * in the store. */
 #pragma once
 
 #include "http/http_server.h"
@@ -43,6 +44,10 @@ struct stage {
     size_t call_count;
     int64_t probed_ms;
     size_t call_retry_after_s; /* of the next refusals; 0 none */
+    struct http_server *platform;
+    struct buf posted;       /* the last body */
+    size_t post_count;       /* calls to response_url */
+    const char *post_answer; /* NULL: none comes */
     struct stage_letter letters[STAGE_LETTERS];
     size_t letter_count;
     size_t delivered, asked;
@@ -53,6 +58,7 @@ struct stage_question {
     const char *message_id, *user, *text;
     int64_t deadline_ms; /* from now; 0: 60 s */
     int64_t age_ms;      /* how long ago it began */
+    bool has_url;        /* a response_url */
     struct stream_id id; /* filled by stage_ask */
     struct store_stream stream;
 };
@@ -74,6 +80,9 @@ void stage_say(struct stage *s, size_t call, const char *text);
 void stage_done(struct stage *s, size_t call);
 void stage_refuse(struct stage *s, size_t call, int status);
 void stage_await_hang_up(struct stage *s, size_t call);
+
+/* The platform. */
+void stage_await_posts(struct stage *s, size_t count);
 
 /* The store. */
 struct store_reply stage_read(struct stage *s, const struct stage_question *q);

@@ -13,7 +13,8 @@
 
 #include <cmocka.h>
 
-enum { TEXT_MAX = 4000, PIECES = 40 };
+#define TEXT_MAX ((size_t)4000)
+enum { PIECES = 40 };
 
 /* --- examples --- */
 
@@ -116,7 +117,8 @@ static void cuts_at_lines(void **state)
     text[190] = 'x';
     text[20] = '\n'; /* too far back */
     assert_int_equal(cut_at(bytes_of(text, 400), 0, 200 + CUT_CLOSING_MAX), 200);
-    memcpy(text + 180, "\n| a |\n|---|\n", 13); /* the break behind the head is no place */
+    struct bytes head = BYTES_LIT("\n| a |\n|---|\n");
+    memcpy(text + 180, head.ptr, head.len); /* the break behind the head is no place */
     assert_int_equal(cut_at(bytes_of(text, 400), 0, 189 + CUT_CLOSING_MAX), 181);
     text[0] = '|'; /* a row that leaves no other choice */
     memset(text + 1, 'x', 399);
@@ -354,7 +356,7 @@ static void every_cut_at_every_limit(void **state)
         struct bytes whole = buf_bytes(&text);
         current = whole;
         /* Smaller limits would leave no choice but to break a line. */
-        size_t least = 2 * longest_line(whole) + 2 * CUT_CLOSING_MAX + 80;
+        size_t least = 2 * (longest_line(whole) + CUT_CLOSING_MAX + 40);
         for (size_t limit = least; limit < whole.len + 120 || limit == least; limit++)
             check_limit(whole, limit);
         for (size_t max = 1; max < whole.len + 2; max += 1 + random_below(40))

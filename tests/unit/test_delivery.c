@@ -235,10 +235,10 @@ static void any_content_fits_a_body(void **state)
 static void tells_answers_apart(void **state)
 {
     static const struct {
-        int status;
+        int64_t status;
         const char *answer;
         enum delivery_outcome outcome;
-        int64_t code;
+        int code;
     } answers[] = {
         {200, "{\"errcode\":40008,\"errmsg\":\"invalid\"}", DELIVERY_REFUSED, 40008},
         {200, "{\"errcode\":-1}", DELIVERY_REFUSED, -1},
@@ -254,7 +254,7 @@ static void tells_answers_apart(void **state)
     };
     struct scene *s = *state;
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-        s->status = answers[i].status;
+        s->status = (int)answers[i].status;
         s->answer = answers[i].answer;
         call(s, http_server_port(s->server), BYTES_LIT("text"));
         expect(s, answers[i].outcome, answers[i].code);
