@@ -1,7 +1,21 @@
 /* botbridge-ingress --config FILE */
+#include "base/descriptors.h"
 #include "base/random.h"
 #include "ingress.h"
 #include "log/log.h"
+
+#include <inttypes.h>
+
+static void raise_descriptors(const struct config *config)
+{
+    uint64_t allowed = descriptors_raise();
+    uint64_t wanted = (uint64_t)config->ingress.max_connections + DESCRIPTORS_SPARE;
+    if (allowed < wanted)
+        log_warn("ingress", "few_descriptors",
+                 "allowed=%" PRIu64 " wanted=%" PRIu64
+                 " why=\"ingress.max_connections; raise ulimit -n (LimitNOFILE)\"",
+                 allowed, wanted);
+}
 
 static int usage(void)
 {
@@ -32,6 +46,7 @@ int main(int argc, char **argv)
     struct config *config = load(argv[2]);
     if (!config)
         return BRG_EXIT_CONFIG;
+    raise_descriptors(config);
     struct brg_error error = {0};
     struct ingress *in = ingress_start(config, argv[2], &error);
     if (!in) {

@@ -1,8 +1,10 @@
 /* botbridge-worker --config FILE */
+#include "base/descriptors.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "worker.h"
 
+#include <inttypes.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -32,6 +34,18 @@ static void on_hangup(int signum, void *arg)
 {
     (void)signum;
     worker_reload(arg);
+}
+
+/* An answer is a connection to its pipeline. */
+static void raise_descriptors(const struct config *config)
+{
+    uint64_t allowed = descriptors_raise();
+    uint64_t wanted = (uint64_t)config->worker.max_sessions + DESCRIPTORS_SPARE;
+    if (allowed < wanted)
+        log_warn("worker", "few_descriptors",
+                 "allowed=%" PRIu64 " wanted=%" PRIu64
+                 " why=\"worker.max_sessions; raise ulimit -n (LimitNOFILE)\"",
+                 allowed, wanted);
 }
 
 static int run(struct config *config, const char *path)
@@ -69,6 +83,7 @@ int main(int argc, char **argv)
     if (!config)
         return BRG_EXIT_CONFIG;
     config_set_log_level(config);
+    raise_descriptors(config);
     random_seed(0);
     return run(config, argv[2]);
 }

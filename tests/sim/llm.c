@@ -1,6 +1,7 @@
 #include "llm.h"
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "http/http_server.h"
 #include "llm_script.h"
 #include "json/json.h"
@@ -10,11 +11,20 @@
 #include <signal.h>
 
 #define BODY_MAX_BYTES (8u << 20)
+#define CONNECTIONS_MAX 16384
 #define CALLS_MAX 100000 /* remembered; more are answered but not listed */
 #define TICK_MS 20       /* tokens due in one tick go out together, like a server's flushes */
 
+/* When a token was written, and where it ends in the answer. */
+struct emission {
+    int64_t at_ms;
+    size_t end;
+};
+
 struct call {
     char *question, *authorization, *model;
+    struct emission *emissions;
+    size_t emission_count;
     bool stream, is_complete;
     int status;
     int64_t at_ms;
@@ -167,11 +177,33 @@ static size_t due_tokens(const struct answer *a)
     return due < a->count ? due : a->count;
 }
 
+/* By the answer's own clock: a late tick makes no later one late. */
+static void await_next(struct answer *a)
+{
+    int64_t rate = (int64_t)a->script.rate;
+    int64_t due_ms = a->began_ms + ((int64_t)a->sent * 1000 + rate - 1) / rate;
+    int64_t soonest_ms = loop_now_ms(a->llm->loop) + TICK_MS;
+    loop_timer_set_at(a->llm->loop, &a->timer, due_ms > soonest_ms ? due_ms : soonest_ms);
+}
+
+static void note_emissions(struct answer *a, size_t from)
+{
+    struct call *call = a->call;
+    if (!call || a->sent == from)
+        return;
+    if (!call->emissions)
+        call->emissions = brg_calloc(a->count, sizeof(*call->emissions));
+    int64_t now_ms = clock_wall_ms();
+    for (size_t i = from; i < a->sent; i++)
+        call->emissions[i] = (struct emission){now_ms, a->ends[i]};
+    call->emission_count = a->sent;
+}
+
 static void on_tick(struct wheel_timer *t, void *arg)
 {
     (void)t;
     struct answer *a = arg;
-    size_t due = due_tokens(a);
+    size_t due = due_tokens(a), before = a->sent;
     while (a->sent < due && !is_hanging(a)) {
         size_t from = a->sent ? a->ends[a->sent - 1] : 0;
         write_delta(&a->out, "content", bytes_of(a->text.ptr + from, a->ends[a->sent] - from),
@@ -180,6 +212,7 @@ static void on_tick(struct wheel_timer *t, void *arg)
         if (!play_failure(a))
             return;
     }
+    note_emissions(a, before);
     if (a->sent == a->count) {
         write_end(a);
         flush(a);
@@ -189,10 +222,8 @@ static void on_tick(struct wheel_timer *t, void *arg)
         return;
     }
     flush(a);
-    if (is_hanging(a))
-        return;
-    int64_t next = (int64_t)(1000 / a->script.rate);
-    loop_timer_set(a->llm->loop, &a->timer, next > TICK_MS ? next : TICK_MS);
+    if (!is_hanging(a))
+        await_next(a);
 }
 
 static void on_begin(struct wheel_timer *t, void *arg)
@@ -279,10 +310,23 @@ static void on_chat(struct llm *l, struct http_request *req)
     json_free(body);
 }
 
+static void write_emissions(struct json_writer *w, const struct call *c)
+{
+    json_open(w, "tokens", '[');
+    for (size_t i = 0; i < c->emission_count; i++) {
+        json_open(w, NULL, '[');
+        json_i64(w, NULL, (int64_t)c->emissions[i].end);
+        json_i64(w, NULL, c->emissions[i].at_ms);
+        json_close(w, ']');
+    }
+    json_close(w, ']');
+}
+
 static void on_calls(struct llm *l, struct http_request *req)
 {
-    struct bytes question;
+    struct bytes question, times;
     bool is_one = http_query(req, "question", &question);
+    bool is_timed = http_query(req, "times", &times);
     struct buf out;
     struct json_writer w;
     buf_init(&out, 64u << 20);
@@ -300,6 +344,8 @@ static void on_calls(struct llm *l, struct http_request *req)
         json_i64(&w, "status", c->status);
         json_boolean(&w, "is_complete", c->is_complete);
         json_i64(&w, "at_ms", c->at_ms);
+        if (is_timed)
+            write_emissions(&w, c);
         json_close(&w, '}');
     }
     json_close(&w, ']');
@@ -339,6 +385,7 @@ static void llm_free(struct llm *l)
         free(l->calls[i].question);
         free(l->calls[i].authorization);
         free(l->calls[i].model);
+        free(l->calls[i].emissions);
     }
     free(l->calls);
 }
@@ -349,11 +396,15 @@ static int serve(const char *listen, const struct llm_script *defaults)
     struct http_options options = {
         .listen = listen,
         .max_body_bytes = BODY_MAX_BYTES,
-        .max_connections = 20000,
+        .max_connections = CONNECTIONS_MAX,
         .idle_timeout_s = 120,
     };
     struct http_callbacks callbacks = {.on_request = on_request, .on_gone = on_gone, .arg = &l};
     struct brg_error error;
+    uint64_t allowed = descriptors_raise();
+    if (allowed < CONNECTIONS_MAX + DESCRIPTORS_SPARE)
+        fprintf(stderr, "botbridge-sim llm: %llu descriptors (ulimit -n) for %d streams\n",
+                (unsigned long long)allowed, CONNECTIONS_MAX);
     l.server = http_server_new(l.loop, &options, &callbacks, &error);
     if (!l.server) {
         fprintf(stderr, "botbridge-sim llm: %s\n", error.text);
@@ -368,18 +419,55 @@ static int serve(const char *listen, const struct llm_script *defaults)
     return BRG_EXIT_DONE;
 }
 
-static int print_answer(const char *question, const struct llm_script *defaults)
+static void write_answer(struct crypto *c, struct bytes question,
+                         const struct llm_script *defaults, struct buf *out)
+{
+    struct llm_script script;
+    size_t *ends = NULL, count;
+    llm_script_of(question, defaults, &script);
+    llm_answer(c, question, &script, out, &ends, &count);
+    free(ends);
+}
+
+static void print_answer(struct crypto *c, struct bytes question,
+                         const struct llm_script *defaults)
+{
+    struct buf text;
+    buf_init(&text, LLM_ANSWER_MAX_BYTES);
+    write_answer(c, question, defaults, &text);
+    fwrite(text.ptr, 1, text.len, stdout);
+    buf_free(&text);
+}
+
+/* Questions are lines; each answer is a JSON string on a line of its own. */
+static void print_answers(struct crypto *c, const struct llm_script *defaults)
+{
+    struct buf text, out;
+    char *line = NULL;
+    size_t room = 0;
+    buf_init(&text, LLM_ANSWER_MAX_BYTES);
+    buf_init(&out, (size_t)8 * LLM_ANSWER_MAX_BYTES);
+    for (ssize_t len = getline(&line, &room, stdin); len > 0;
+         len = getline(&line, &room, stdin)) {
+        size_t end = line[len - 1] == '\n' ? (size_t)len - 1 : (size_t)len;
+        buf_reset(&text);
+        buf_reset(&out);
+        write_answer(c, bytes_of(line, end), defaults, &text);
+        json_escape(&out, buf_bytes(&text));
+        printf("\"" BYTES_FMT "\"\n", BYTES_ARG(buf_bytes(&out)));
+    }
+    free(line);
+    buf_free(&text);
+    buf_free(&out);
+}
+
+static int tell_answers(const char *question, const struct llm_script *defaults)
 {
     struct crypto *c = crypto_new();
-    struct llm_script script;
-    struct buf text;
-    size_t *ends = NULL, count;
-    buf_init(&text, LLM_ANSWER_MAX_BYTES);
-    llm_script_of(bytes_of_str(question), defaults, &script);
-    llm_answer(c, bytes_of_str(question), &script, &text, &ends, &count);
-    fwrite(text.ptr, 1, text.len, stdout);
-    free(ends);
-    buf_free(&text);
+    if (strcmp(question, "-") == 0)
+        print_answers(c, defaults);
+    else
+        print_answer(c, bytes_of_str(question), defaults);
     crypto_free(c);
     return BRG_EXIT_DONE;
 }
@@ -389,12 +477,16 @@ static int usage(void)
     fputs(
         "usage: botbridge-sim llm [--listen 127.0.0.1:PORT] [--script 'tokens=40 rate=10 …']\n"
         "       botbridge-sim llm --answer QUESTION      prints what the server would answer\n"
+        "                                           (-: questions from stdin, a line each;\n"
+        "                                           answers as JSON strings)\n"
         "\n"
         "An OpenAI-compatible server with deterministic answers. A question may hold its own\n"
         "directives in braces, e.g. \"hello {tokens=40 rate=10}\":\n"
         "  tokens=N size=BYTES rate=TOKENS/S delay=MS fail=STATUSxTIMES hang=N cut=N junk=N\n"
         "  error=N usage=1 think=1 json=1 done=0 vary=1\n"
-        "GET /calls[?question=TEXT] lists the calls that arrived.\n",
+        "GET /calls[?question=TEXT][&times=1] lists the calls that arrived; with times what "
+        "was\n"
+        "written when: end in bytes, wall clock in ms.\n",
         stderr);
     return BRG_EXIT_USAGE;
 }
@@ -427,5 +519,5 @@ int llm_main(int argc, char **argv)
     }
     if (optind != argc)
         return usage();
-    return question ? print_answer(question, &defaults) : serve(listen, &defaults);
+    return question ? tell_answers(question, &defaults) : serve(listen, &defaults);
 }
