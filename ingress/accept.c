@@ -1,5 +1,6 @@
 #include "accept.h"
 
+#include "base/crash_point.h"
 #include "base/utf8.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -122,6 +123,7 @@ static void lose_letter(const struct stream_id *stream, const char *reason)
 
 static void on_letter(enum brg_err err, const char *reason, void *arg)
 {
+    crash_point("unacceptable.reported");
     if (err)
         lose_letter(arg, reason ? reason : "not acknowledged");
     else
@@ -171,6 +173,7 @@ void accept_dead_letter(struct ingress *in, const struct message *message, const
         m.raw = NULL;
         err = produce_letter(in, &m, type, why, stream);
     }
+    crash_point("unacceptable.produced");
     if (err) {
         lose_letter(stream, err == BRG_REJECT ? "too large" : "producer queue full");
         free(stream);

@@ -1,6 +1,7 @@
 #include "events.h"
 
 #include "accept.h"
+#include "base/crash_point.h"
 #include "base/utf8.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -43,6 +44,7 @@ static void lose(struct event *e, const char *reason)
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
 {
     struct event *e = arg;
+    crash_point("callback_event.reported");
     if (err)
         lose(e, reason ? reason : "not acknowledged");
     else
@@ -73,6 +75,7 @@ static void publish(struct event *e, const struct message *m)
     int64_t due_ms = e->reply.received_ms + e->reply.config->ingress.publish_budget_ms;
     enum brg_err err = accept_record(e->reply.in, BUS_EVENTS, m, ENVELOPE_TYPE_EVENT, due_ms,
                                      on_accepted, e, &error);
+    crash_point("callback_event.produced");
     if (err == BRG_REJECT)
         accept_dead_letter(e->reply.in, m, ENVELOPE_TYPE_EVENT, error.text, ACCEPT_WHOLE);
     if (err)

@@ -1,5 +1,6 @@
 #include "owed.h"
 
+#include "base/crash_point.h"
 #include "base/list.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -71,6 +72,7 @@ static void on_written(const struct store_reply *reply, void *arg)
 {
     struct owed_end *end = arg;
     struct owed *o = end->owner;
+    crash_point("owed.answered");
     o->in_flight--;
     if (reply->outcome == STORE_DONE) {
         metric_add(&written_total, 1);
@@ -91,6 +93,7 @@ static void write_some(struct owed *o)
         struct owed_end *end = pop(o);
         o->in_flight++;
         store_close(o->store, &end->stream, end->reason, on_written, end);
+        crash_point("owed.sent");
     }
 }
 
@@ -123,6 +126,7 @@ void owed_close(struct owed *o, const struct store_stream *stream, enum stream_r
     end->stream.bot.ptr = end->names + stream->id.len;
     list_push_back(&o->waiting, &end->node);
     o->waiting_count++;
+    crash_point("owed.kept");
     write_some(o);
 }
 

@@ -3,6 +3,7 @@
 #include "accept.h"
 #include "admission.h"
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "owed.h"
@@ -151,6 +152,7 @@ static void owe_close(struct publish *p)
 static void on_closed(const struct store_reply *reply, void *arg)
 {
     struct publish *p = arg;
+    crash_point("close.answered");
     p->awaited--;
     if (reply->outcome != STORE_DONE)
         owe_close(p);
@@ -178,6 +180,7 @@ static void say_end(struct publish *p, enum stream_reason end, const char *reaso
     struct store_stream stream = stream_of(p);
     p->awaited++;
     store_close(in->store, &stream, p->end, on_closed, p);
+    crash_point("close.sent");
 }
 
 static void say_busy(struct publish *p, const char *reason)
@@ -195,6 +198,7 @@ static void say_unacceptable(struct publish *p, const char *reason, enum accept_
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
 {
     struct publish *p = arg;
+    crash_point("request.reported");
     p->awaited--;
     BRG_CHECK(p->state == PUBLISH_PRODUCING);
     if (err == BRG_REJECT) {
@@ -233,6 +237,7 @@ static void produce(struct publish *p)
     int64_t due_ms = p->reply.received_ms + p->reply.config->ingress.publish_budget_ms;
     enum brg_err err = accept_record(in, BUS_REQUESTS, &p->message, ENVELOPE_TYPE_REQUEST,
                                      due_ms, on_accepted, p, &error);
+    crash_point("request.produced");
     if (err == BRG_REJECT)
         say_unacceptable(p, error.text, ACCEPT_WHOLE);
     else if (err)
@@ -244,6 +249,7 @@ static void produce(struct publish *p)
 static void on_opened(const struct store_reply *reply, void *arg)
 {
     struct publish *p = arg;
+    crash_point("open.answered");
     p->awaited--;
     if (reply->outcome == STORE_DONE) {
         struct record r = record_of(reply);
@@ -281,6 +287,7 @@ static void open_stream(struct publish *p)
     struct store_stream stream = stream_of(p);
     p->awaited++;
     store_open(in->store, &stream, STREAM_OPEN, on_opened, p);
+    crash_point("open.sent");
 }
 
 /* True: the message was seen before. */

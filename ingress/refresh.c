@@ -1,5 +1,6 @@
 #include "refresh.h"
 
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "owed.h"
@@ -115,6 +116,7 @@ static void on_shown(const struct store_reply *reply, void *arg)
 {
     (void)reply; /* not noted: the next poll tries again, or response_url repeats the text */
     (void)arg;
+    crash_point("shown.answered");
 }
 
 /* Last use of `p` unless the store still owes it a call. */
@@ -220,6 +222,7 @@ static void read_record(struct refresh *p)
     p->is_awaited = true;
     loop_timer_set_at(p->reply.in->loop, &p->timer, p->answer_by_ms);
     store_read(p->reply.in->store, key_of(p), on_read, p);
+    crash_point("read.sent");
 }
 
 static void open_record(struct refresh *p, const struct record *r, enum stream_state as)
@@ -228,6 +231,7 @@ static void open_record(struct refresh *p, const struct record *r, enum stream_s
     set_state(p, REFRESH_OPENING);
     p->is_awaited = true;
     store_open(p->reply.in->store, &stream, as, on_opened, p);
+    crash_point("reopen.sent");
 }
 
 static void close_record(struct refresh *p, const struct record *r, enum stream_reason reason)
@@ -237,6 +241,7 @@ static void close_record(struct refresh *p, const struct record *r, enum stream_
     p->closing = reason;
     p->is_awaited = true;
     store_close(p->reply.in->store, &stream, reason, on_closed, p);
+    crash_point("end.sent");
 }
 
 /* The store's record and what was shown here before: the store wins, but text that was shown
@@ -322,13 +327,16 @@ static void take(struct refresh *p, const struct store_reply *reply)
         on_missing(p, &r);
         return;
     }
-    if (r.state == STREAM_FINAL && !r.by_ingress && reply->shown_at_ms == 0)
+    if (r.state == STREAM_FINAL && !r.by_ingress && reply->shown_at_ms == 0) {
         store_shown(in->store, key_of(p), on_shown, NULL);
+        crash_point("shown.sent");
+    }
     decide(p, &r);
 }
 
 static void on_read(const struct store_reply *reply, void *arg)
 {
+    crash_point("read.answered");
     if (resume(arg, reply))
         take(arg, reply);
 }
@@ -336,6 +344,7 @@ static void on_read(const struct store_reply *reply, void *arg)
 static void on_opened(const struct store_reply *reply, void *arg)
 {
     struct refresh *p = arg;
+    crash_point("reopen.answered");
     if (!resume(p, reply))
         return;
     struct record r = record_of(reply);
@@ -345,6 +354,7 @@ static void on_opened(const struct store_reply *reply, void *arg)
 static void on_closed(const struct store_reply *reply, void *arg)
 {
     struct refresh *p = arg;
+    crash_point("end.answered");
     if (!resume(p, reply))
         return;
     if (reply->verdict == VERDICT_OK)

@@ -1,6 +1,7 @@
 #include "reply.h"
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 
 /* Content 20,480 bytes, escaped at worst 6 for 1, base64 4 for 3, and a nonce from a URL. */
 #define REPLY_MAX_BYTES (512 * 1024)
@@ -61,6 +62,7 @@ static void send_sealed(struct reply *r)
     r->req = NULL;
     http_set_context(req, NULL);
     http_reply(req, 200, "application/json", &body);
+    crash_point("reply.queued");
 }
 
 void reply_stream(struct reply *r, struct bytes stream_id, bool finish, struct bytes content)

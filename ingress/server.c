@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "base/crash_point.h"
 #include "reply.h"
 #include "wecom_callback.h"
 
@@ -59,6 +60,7 @@ static void on_gone(struct http_request *req, void *arg)
 {
     (void)arg;
     struct reply *reply = http_context(req);
+    crash_point("reply.sent");
     if (reply)
         reply_gone(reply);
 }

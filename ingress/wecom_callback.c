@@ -1,5 +1,6 @@
 #include "wecom_callback.h"
 
+#include "base/crash_point.h"
 #include "events.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -108,6 +109,7 @@ void wecom_callback(struct ingress *in, struct http_request *req, const struct c
         refuse(req, bot, 401);
         return;
     }
+    crash_point("callback.verified");
     source.nonce = query.nonce;
     dispatch(in, &source, text);
 }

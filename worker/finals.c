@@ -1,5 +1,6 @@
 #include "finals.h"
 
+#include "base/crash_point.h"
 #include "base/error.h"
 
 struct final {
@@ -78,6 +79,7 @@ static void on_written(const struct store_reply *reply, void *arg)
 {
     (void)reply;
     (void)arg;
+    crash_point("final.answered");
 }
 
 void finals_write(struct finals *f, struct store *store, int64_t lease_ms)
@@ -88,5 +90,6 @@ void finals_write(struct finals *f, struct store *store, int64_t lease_ms)
         store_finish(store, &kept->stream, kept->epoch, kept->reason,
                      bytes_of(kept->bytes + head, kept->text_len), BYTES_LIT(""), BYTES_LIT(""),
                      lease_ms, on_written, NULL);
+        crash_point("final.sent");
     }
 }

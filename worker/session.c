@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "session_internal.h"
@@ -145,6 +146,7 @@ void session_new(struct worker *w, struct bus_message *record)
     s->worker = w;
     s->record = record;
     s->home = home_of(w, record);
+    crash_point_of("record.taken", s->home == HOME_LATE ? "late" : "requests");
     s->arrived_ms = loop_now_ms(w->loop);
     s->dead_reason = "";
     s->prompt_tokens = s->completion_tokens = -1;
@@ -301,6 +303,7 @@ void session_settled(struct session *s)
     if (s->worker->consumer) /* else who reads the record next finds it final */
         if (s->home != HOME_MOVED)
             bus_consumer_complete(s->worker->consumer, s->record);
+    crash_point("offset.completed");
     leave(s);
 }
 
@@ -314,6 +317,7 @@ static void on_released(const struct store_reply *reply, void *arg)
 {
     (void)reply; /* not confirmed: the lease ends by itself */
     struct session *s = arg;
+    crash_point("release.answered");
     if (session_arrived(s))
         session_drop(s);
 }
@@ -330,6 +334,7 @@ void session_release(struct session *s)
     metric_add(&session_metrics.releases, 1);
     s->pending++;
     store_release(s->worker->store, &stream, s->epoch, on_released, s);
+    crash_point("release.sent");
 }
 
 void session_on_revoke(struct session *s)

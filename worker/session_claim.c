@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "session_internal.h"
@@ -92,6 +93,7 @@ void session_claim(struct session *s)
     s->pending++;
     store_claim(w->store, &stream, bytes_of_str(s->owner), w->config->worker.lease_ms,
                 on_claimed, s);
+    crash_point("claim.sent");
 }
 
 /* Not ours now: asks again at the lease's end, or a little before, since the owner may release
@@ -217,6 +219,7 @@ static void take_late(struct session *s, const struct store_reply *reply)
 static void take_owed(struct session *s, const struct store_reply *reply)
 {
     unsigned owed = parse_owed(reply->owed);
+    crash_point("claim.owed");
     if (s->bubble == BUBBLE_ENDED) { /* we did, and know better what is left */
         s->owed &= owed | ~(unsigned)OWE_SHOWN;
         session_enter_settling(s);
@@ -243,6 +246,7 @@ static void take_owed(struct session *s, const struct store_reply *reply)
 
 static void take_closed(struct session *s, const struct store_reply *reply)
 {
+    crash_point("claim.closed");
     if (session_note_of(reply->notes, "told").len > 0) {
         session_settled(s);
         return;
@@ -254,6 +258,7 @@ static void take_closed(struct session *s, const struct store_reply *reply)
 
 static void take_up(struct session *s, const struct store_reply *reply)
 {
+    crash_point("claim.granted");
     if (s->final.len > 0) { /* the end was ours already and the store lost it */
         session_set_bubble(s, BUBBLE_ENDING);
         session_set_state(s, SESSION_FINISHING);
@@ -292,6 +297,7 @@ static void on_claimed(const struct store_reply *reply, void *arg)
     struct session *s = arg;
     if (!session_arrived(s) || s->state != SESSION_CLAIMING)
         return;
+    crash_point("claim.answered");
     if (reply->outcome != STORE_DONE) {
         session_set_state(s, SESSION_WAITING);
         metric_add(&session_metrics.store_failures, 1);
@@ -302,6 +308,7 @@ static void on_claimed(const struct store_reply *reply, void *arg)
         return;
     }
     if (reply->verdict == VERDICT_HELD) {
+        crash_point("claim.held");
         forget(s);
         wait_for_owner(s, reply->held_until_ms);
         return;

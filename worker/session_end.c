@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "session_internal.h"
@@ -165,6 +166,7 @@ static void on_visible_end(struct session *s)
 static void on_finished(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
+    crash_point("finish.answered");
     if (!session_arrived(s))
         return;
     if (session_is_live(s))
@@ -203,6 +205,7 @@ void session_finish(struct session *s)
     store_finish(w->store, &stream, s->epoch, s->reason, buf_bytes(&s->final),
                  buf_bytes(&s->rest), owed_text(s->owed, owed), w->config->worker.lease_ms,
                  on_finished, s);
+    crash_point("finish.sent");
 }
 
 /* --- ended by ingress --- */

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "session_internal.h"
 
@@ -52,6 +53,7 @@ static void put(struct session *s, struct bytes text)
     metric_add(&session_metrics.puts, 1);
     s->pending++;
     store_put(w->store, &stream, s->epoch, text, w->config->worker.lease_ms, on_put, s);
+    crash_point_of("put.sent", text.ptr ? "text" : "lease");
 }
 
 /* A put is due. Few are under way at once over all sessions: a store that is slower than what
@@ -167,6 +169,7 @@ static void on_put(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
     struct worker *w = s->worker;
+    crash_point_of("put.answered", s->sent_bytes > 0 ? "text" : "lease");
     w->puts_in_flight--;
     if (session_arrived(s))
         take_put_reply(s, reply);

@@ -1,5 +1,6 @@
 /* What comes after the bubble: the address that answers go to, and the record's move to the
  * late topic, where it holds up neither lane nor offset. */
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "session_internal.h"
 
@@ -63,6 +64,7 @@ int64_t session_second_limit_ms(const struct session *s)
 static void on_moved(enum brg_err err, const char *reason, void *arg)
 {
     struct session *s = arg;
+    crash_point("copy.reported");
     if (!session_arrived(s))
         return;
     if (err != BRG_OK) { /* the next tick tries again; two copies are harmless */
@@ -75,6 +77,7 @@ static void on_moved(enum brg_err err, const char *reason, void *arg)
     s->home = HOME_MOVED;
     metric_add(&session_metrics.moved, 1);
     bus_consumer_complete(s->worker->consumer, s->record);
+    crash_point("copy.completed");
     quotas_give(&s->worker->pipeline_quotas, &s->pipeline_share);
     quotas_give(&s->worker->bot_quotas, &s->bot_share);
 }
@@ -85,6 +88,7 @@ void session_move(struct session *s)
         return;
     if (letters_late(&s->worker->letters, s->record, on_moved, s) != BRG_OK)
         return; /* the producer's queue is full */
+    crash_point("copy.produced");
     s->home = HOME_MOVING;
     s->pending++;
 }

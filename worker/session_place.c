@@ -1,5 +1,6 @@
 /* From READY to the start: a place at the pipeline's other side, alone where workers died with
  * the question. */
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "session_internal.h"
 
@@ -97,6 +98,7 @@ void session_on_place_limit(struct session *s)
 static void on_noted(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
+    crash_point("alone.answered");
     if (!session_arrived(s))
         return;
     s->is_note_pending = false;
@@ -127,6 +129,7 @@ static void note_alone(struct session *s)
     s->pending++;
     store_note(s->worker->store, &stream, s->epoch, BYTES_LIT(NOTE_ALONE), bytes_of_str(start),
                on_noted, s);
+    crash_point("alone.sent");
 }
 
 /* Everything that has to hold before the question goes out: a place, and a lease that nobody

@@ -1,6 +1,7 @@
 /* The message to response_url, at most one per question: noted in the store before the call and
  * after it. Who finds the first note without the second calls once more, and takes a refusal
  * for the proof that the first call arrived. */
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "session_internal.h"
@@ -141,6 +142,7 @@ void session_post_resume(struct session *s, struct bytes notes)
 static void on_noted(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
+    crash_point_of("note.answered", s->post.step == POST_DUE ? NOTE_BODY : NOTE_OUTCOME);
     if (!session_arrived(s))
         return;
     s->is_letter_pending = false;
@@ -163,6 +165,7 @@ static void note(struct session *s, struct bytes field, struct bytes value)
     s->is_letter_pending = true;
     s->pending++;
     store_note(s->worker->store, &stream, s->epoch, field, value, on_noted, s);
+    crash_point_of("note.sent", field.ptr);
 }
 
 static void note_outcome(struct session *s)
@@ -204,6 +207,7 @@ static void on_answer(enum delivery_outcome outcome, int64_t code, const char *d
                       void *arg)
 {
     struct session *s = arg;
+    crash_point("call.answered");
     s->post.call = NULL;
     if (outcome == DELIVERY_UNSENT) {
         log_warn("session", "response_url_unsent", "stream=%s why=\"%s\"", s->id.text, detail);
@@ -245,6 +249,7 @@ static void call(struct session *s)
         s->post.call =
             delivery_start(s->worker->fetch, s->config, bytes_of_str(s->response_url),
                            buf_bytes(&s->post.body), on_answer, s);
+        crash_point("call.sent");
         linger(s, INT64_MAX);
     }
 }

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
 #include "session_internal.h"
@@ -6,6 +7,7 @@
 static void on_text(struct bytes text, void *arg)
 {
     struct session *s = arg;
+    crash_point("text.taken");
     s->is_overflowing = s->is_overflowing || !answer_append(&s->answer, text);
     bool is_first = s->last_text_ms == 0;
     if (is_first)
@@ -76,6 +78,7 @@ static void leave_upstream(struct session *s, enum pipeline_end end)
 static void on_end(enum pipeline_end end, const char *detail, int64_t retry_after_ms, void *arg)
 {
     struct session *s = arg;
+    crash_point("run.ended");
     s->run = NULL;
     bool is_whole = end == PIPELINE_DONE && s->answer.text.len > 0;
     if (end == PIPELINE_DONE && !is_whole) {
@@ -163,6 +166,7 @@ void session_start(struct session *s)
         session_tick_soon(s, 0);
     s->run = pipeline_ops_of(s->pipeline->type)
                  ->start(&s->worker->pipelines, s->pipeline, &m, &mine);
+    crash_point("run.started");
     json_free(root);
 }
 

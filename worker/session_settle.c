@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "session_internal.h"
 
@@ -14,6 +15,7 @@ void session_enter_settling(struct session *s)
 static void on_settled(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
+    crash_point_of("settle.answered", session_item_name(s->settling));
     if (!session_arrived(s))
         return;
     s->is_letter_pending = false;
@@ -58,6 +60,7 @@ static void settle_in_store(struct session *s)
     s->pending++;
     store_settle(s->worker->store, &stream, s->epoch, bytes_of_str(session_item_name(item)),
                  on_settled, s);
+    crash_point_of("settle.sent", session_item_name(item));
 }
 
 static void letter_done(struct session *s, unsigned item)
@@ -71,6 +74,7 @@ static void letter_done(struct session *s, unsigned item)
 
 static void on_delivered(struct session *s, unsigned item, enum brg_err err, const char *reason)
 {
+    crash_point_of("letter.reported", session_item_name(item));
     if (!session_arrived(s))
         return;
     s->is_letter_pending = false;
@@ -164,6 +168,7 @@ static void produce(struct session *s, unsigned item)
     s->is_letter_pending = true;
     s->pending++;
     enum brg_err err = item == OWE_DEAD_LETTER ? produce_dead_letter(s) : produce_event(s);
+    crash_point_of("letter.produced", session_item_name(item));
     if (err == BRG_OK)
         return;
     s->pending--;
@@ -181,6 +186,7 @@ static void on_told(const struct store_reply *reply, void *arg)
 {
     (void)reply; /* not noted: a later reader of this record says it once more */
     struct session *s = arg;
+    crash_point_of("told.answered", "release");
     if (session_arrived(s) && s->state == SESSION_SETTLING)
         session_settled(s);
 }
@@ -188,6 +194,7 @@ static void on_told(const struct store_reply *reply, void *arg)
 static void on_untold(const struct store_reply *reply, void *arg)
 {
     (void)reply;
+    crash_point_of("told.answered", "note");
     session_arrived(arg);
 }
 
@@ -199,7 +206,9 @@ static void note_told(struct session *s)
     s->pending += 2;
     store_note(s->worker->store, &stream, s->epoch, BYTES_LIT("told"), BYTES_LIT("1"),
                on_untold, s);
+    crash_point_of("told.sent", "note");
     store_release(s->worker->store, &stream, s->epoch, on_told, s);
+    crash_point_of("told.sent", "release");
 }
 
 /* --- the lease, meanwhile --- */
@@ -229,6 +238,7 @@ static void take_renewal(struct session *s, const struct store_reply *reply)
 static void on_renewed(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
+    crash_point("renew.answered");
     if (!session_arrived(s))
         return;
     s->is_letter_pending = false;
@@ -253,6 +263,7 @@ void session_renew(struct session *s)
     s->pending++;
     store_put(w->store, &stream, s->epoch, bytes_of(NULL, 0), w->config->worker.lease_ms,
               on_renewed, s);
+    crash_point("renew.sent");
 }
 
 /* Marks of what was done for the user: the last to go, because with them a later owner has

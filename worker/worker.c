@@ -1,5 +1,6 @@
 #include "worker.h"
 
+#include "base/crash_point.h"
 #include "base/random.h"
 #include "intake.h"
 #include "log/log.h"
@@ -349,6 +350,7 @@ static void on_leave_timer(struct wheel_timer *timer, void *arg)
     struct worker *w = arg;
     (void)timer;
     bus_consumer_free(w->consumer, DRAIN_LEAVE_MS);
+    crash_point("group.left");
     w->consumer = NULL;
 }
 

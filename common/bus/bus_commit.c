@@ -1,6 +1,7 @@
 #include "bus/bus_commit.h"
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -70,6 +71,7 @@ void bus_commit_on_result(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 {
     (void)rk;
     struct bus_reader *r = opaque;
+    crash_point("commit.answered");
     r->commit_out_ms = 0;
     if (err != RD_KAFKA_RESP_ERR__NO_OFFSET)
         note_result(r, err, list);
@@ -85,6 +87,7 @@ void bus_commit_if_due(struct bus_reader *r)
     if (list->cnt > 0) {
         r->commit_due_ms = now + COMMIT_EVERY_MS;
         rd_kafka_resp_err_t err = rd_kafka_commit(r->rk, list, 1);
+        crash_point("commit.sent");
         r->commit_out_ms = err ? 0 : now;
         if (err)
             note_result(r, err, NULL);
@@ -104,7 +107,9 @@ static void commit_and_wait(struct bus_reader *r, rd_kafka_topic_partition_list_
 {
     rd_kafka_queue_t *queue = rd_kafka_queue_new(r->rk);
     rd_kafka_resp_err_t err = rd_kafka_commit_queue(r->rk, list, queue, NULL, NULL);
+    crash_point("last_commit.sent");
     rd_kafka_event_t *event = err ? NULL : rd_kafka_queue_poll(queue, COMMIT_NOW_MS);
+    crash_point("last_commit.answered");
     if (event)
         note_result(r, rd_kafka_event_error(event), rd_kafka_event_topic_partition_list(event));
     else

@@ -1,6 +1,7 @@
 #include "bus/bus_reader.h"
 
 #include "base/clock.h"
+#include "base/crash_point.h"
 #include "bus/bus_commit.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -50,8 +51,10 @@ static void apply_dones(struct bus_reader *r)
     bus_channel_take_dones(&r->channel, &r->dones);
     for (size_t i = 0; i < r->dones.count; i++) {
         const struct bus_done *d = &r->dones.list[i];
-        if (bus_parts_complete(&r->parts, d->origin, d->offset, d->bytes))
-            metric_add(&records_done, 1);
+        if (!bus_parts_complete(&r->parts, d->origin, d->offset, d->bytes))
+            continue;
+        metric_add(&records_done, 1);
+        crash_point("offset.marked");
     }
 }
 
@@ -243,6 +246,7 @@ static enum read_end read_part(struct bus_reader *r, struct bus_part *part, size
             return READ_BLOCKED;
         }
         bus_items_add(&r->batch, (struct bus_item){.kind = BUS_ITEM_MESSAGE, .message = m});
+        crash_point("record.read");
     }
     return READ_TURN_OVER;
 }
