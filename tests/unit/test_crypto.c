@@ -160,8 +160,8 @@ static void base64_round_trip_of_every_length(void **state)
     (void)state;
     struct buf text;
     buf_init(&text, 1024);
-    for (size_t len = 0; len <= 100; len++) {
-        uint8_t data[100], back[102];
+    for (size_t len = 0; len <= 300; len++) {
+        uint8_t data[300], back[302];
         crypto_random(crypto, data, len);
         buf_reset(&text);
         crypto_base64_encode(&text, bytes_of(data, len));
