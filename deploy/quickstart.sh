@@ -11,6 +11,7 @@
 #   --keep           leave everything running and say what to try next
 #
 # Needs root only when Debian packages are missing. Progress goes to stderr, the answer to stdout.
+# Exit codes: 0 answered, 1 not answered (the reason is on stderr), 64 usage, 75 packages are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -169,7 +170,10 @@ build()
             botbridge botbridge-broker botbridge-ingress botbridge-worker botbridge-sim
 }
 
-deploy/packages.sh build run ${real_kafka:+kafka} || fail "installing packages" /dev/null
+packages=0
+deploy/packages.sh build run ${real_kafka:+kafka} || packages=$?
+[ $packages -ne 75 ] || exit 75 # it has said what to do
+[ $packages -eq 0 ] || fail "installing packages" /dev/null
 if [ -x "$bin/botbridge-sim" ]; then say "building …"; else say "building (some minutes the first time) …"; fi
 run build >"$work/build.log" 2>&1 || fail build
 
@@ -318,6 +322,14 @@ start_ready ingress "$bin/botbridge-ingress" --config "$work/config.json"
 
 # --- asking ---
 
+# The worker's own count: an apology, or an end that ingress had to write, is no answer.
+is_answered()
+(
+    exec 3<>"/dev/tcp/127.0.0.1/$(ready_value worker admin)" &&
+        printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 &&
+        grep -q '^botbridge_worker_answers_total{outcome="done"} [1-9]' <&3
+)
+
 url=http://127.0.0.1:$(ready_value ingress listen)/wecom/helpdesk
 say ""
 say "user:  $question"
@@ -328,8 +340,15 @@ if grep -E ' (warn session|error [a-z]+) ' "$work/worker.log" >"$work/warnings";
     say "The worker had trouble with it:"
     tail -n 5 "$work/warnings" | sed 's/^/    /' >&2
 fi
+status=0
+if ! await worker 2 is_answered; then
+    say ""
+    say "quickstart: the pipeline did not answer; what the bot said is the text for that case."
+    [ -z "$pipeline_url" ] || say "Does something answer at $pipeline_url, with this model and key?"
+    status=1
+fi
 
-[ -n "$keep" ] || exit 0
+[ -n "$keep" ] || exit $status
 
 (umask 077 && printf 'BOTBRIDGE_SIM_TOKEN=%s\nBOTBRIDGE_SIM_AES_KEY=%s\n' \
     "$BOTBRIDGE_SIM_TOKEN" "$BOTBRIDGE_SIM_AES_KEY" >"$work/bot.env")
@@ -354,3 +373,4 @@ It goes on running. What to try next:
   stop everything and remove $there
       $there/stop.sh
 NEXT
+exit $status
