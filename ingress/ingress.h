@@ -57,7 +57,7 @@ struct ingress {
 #define ANSWER_CEILING_MS 4500
 
 /* Takes over the reference to `config`; `path` must outlive the process object. NULL with a
- * reason: BRG_STOP (settings, addresses). */
+ * reason: BRG_STOP (settings, addresses), BRG_RETRY (an address in use). */
 struct ingress *ingress_start(struct config *config, const char *path, struct brg_error *error);
 void ingress_run(struct ingress *in); /* until drained by SIGTERM or SIGINT */
 void ingress_free(struct ingress *in);

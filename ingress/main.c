@@ -17,11 +17,12 @@ static void raise_descriptors(const struct config *config)
                  allowed, wanted);
 }
 
-static int usage(void)
-{
-    fputs("usage: botbridge-ingress --config FILE\n", stderr);
-    return BRG_EXIT_USAGE;
-}
+static const char usage[] =
+    "usage: botbridge-ingress --config FILE\n"
+    "       botbridge-ingress --version | --help\n"
+    "Takes callbacks and polls of chat platforms. SIGTERM drains and ends, a second one ends\n"
+    "at once with 75; SIGHUP reads bots and pipelines again. Exit codes: 0 done, 64 usage,\n"
+    "70 broken invariant, 75 try again, 78 configuration.\n";
 
 static struct config *load(const char *path)
 {
@@ -40,8 +41,14 @@ int main(int argc, char **argv)
         puts("botbridge-ingress " BOTBRIDGE_VERSION);
         return BRG_EXIT_DONE;
     }
-    if (argc != 3 || strcmp(argv[1], "--config") != 0)
-        return usage();
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return BRG_EXIT_DONE;
+    }
+    if (argc != 3 || strcmp(argv[1], "--config") != 0) {
+        fputs(usage, stderr);
+        return BRG_EXIT_USAGE;
+    }
     random_seed(0);
     struct config *config = load(argv[2]);
     if (!config)

@@ -8,6 +8,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+static const char usage[] =
+    "usage: botbridge-worker --config FILE\n"
+    "       botbridge-worker --version | --help\n"
+    "Answers the questions in Kafka by pipelines. SIGTERM drains and ends, a second one ends\n"
+    "at once with 75; SIGHUP reads bots and pipelines again. Exit codes: 0 done, 64 usage,\n"
+    "70 broken invariant, 75 try again, 78 configuration.\n";
+
 static struct config *load(const char *path)
 {
     struct buf report;
@@ -56,7 +63,7 @@ static int run(struct config *config, const char *path)
     if (!w) {
         log_error("worker", "cannot_start", "why=\"%s\"", error.text);
         loop_free(loop);
-        return BRG_EXIT_CONFIG;
+        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
     }
     loop_on_signal(loop, SIGTERM, on_stop, w);
     loop_on_signal(loop, SIGINT, on_stop, w);
@@ -75,8 +82,12 @@ int main(int argc, char **argv)
         puts("botbridge-worker " BOTBRIDGE_VERSION);
         return BRG_EXIT_DONE;
     }
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        fputs(usage, stdout);
+        return BRG_EXIT_DONE;
+    }
     if (argc != 3 || strcmp(argv[1], "--config") != 0) {
-        fprintf(stderr, "usage: botbridge-worker --config FILE\n");
+        fputs(usage, stderr);
         return BRG_EXIT_USAGE;
     }
     struct config *config = load(argv[2]);

@@ -58,7 +58,7 @@ struct worker {
     bool is_closing; /* being freed: outcomes change nothing any more */
 };
 
-/* Takes over `config`. NULL with a reason: BRG_STOP. */
+/* Takes over `config`. NULL with a reason: BRG_STOP, BRG_RETRY (an address in use). */
 struct worker *worker_new(struct loop *loop, struct config *config, const char *config_path,
                           struct brg_error *error);
 unsigned worker_admin_port(const struct worker *w);

@@ -94,7 +94,12 @@ enum brg_err http_listen(const char *address, bool share_port, int *fd, unsigned
     *fd = open_listener(found, share_port, port);
     int reason = errno;
     freeaddrinfo(found);
-    if (*fd < 0)
-        return brg_fail(error, BRG_STOP, "listen %s: %s", address, strerror(reason));
-    return BRG_OK;
+    if (*fd >= 0)
+        return BRG_OK;
+    if (reason == EADDRINUSE)
+        return brg_fail(error, BRG_RETRY,
+                        "listen %s: address in use: end the program that has it or configure "
+                        "another address",
+                        address);
+    return brg_fail(error, BRG_STOP, "listen %s: %s", address, strerror(reason));
 }

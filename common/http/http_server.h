@@ -46,7 +46,7 @@ struct http_options {
     bool is_uncounted;       /* not in the http metrics (operations' own port) */
 };
 
-/* NULL with a reason (BRG_STOP: address in use, malformed, no permission). */
+/* NULL with a reason (BRG_RETRY: address in use; BRG_STOP: malformed, no permission). */
 struct http_server *http_server_new(struct loop *loop, const struct http_options *options,
                                     const struct http_callbacks *callbacks,
                                     struct brg_error *error);

@@ -408,11 +408,12 @@ static int serve(const char *listen, const struct llm_script *defaults)
     l.server = http_server_new(l.loop, &options, &callbacks, &error);
     if (!l.server) {
         fprintf(stderr, "botbridge-sim llm: %s\n", error.text);
-        return BRG_EXIT_CONFIG;
+        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
     }
     loop_on_signal(l.loop, SIGTERM, on_signal, l.loop);
     loop_on_signal(l.loop, SIGINT, on_signal, l.loop);
-    printf("ready listen=127.0.0.1:%u\n", http_server_port(l.server));
+    int host_bytes = (int)(strrchr(listen, ':') - listen); /* http_server_new has found one */
+    printf("ready listen=%.*s:%u\n", host_bytes, listen, http_server_port(l.server));
     fflush(stdout);
     loop_run(l.loop);
     llm_free(&l);

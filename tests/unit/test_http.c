@@ -254,6 +254,7 @@ static void tells_why_it_cannot_listen(void **state)
     (void)snprintf(address, sizeof(address), "127.0.0.1:%u", http_server_port(f->server));
     options.listen = address;
     assert_null(http_server_new(f->loop, &options, &callbacks, &error));
+    assert_int_equal(error.code, BRG_RETRY);
     assert_non_null(strstr(error.text, address));
     assert_non_null(strstr(error.text, "in use"));
 }

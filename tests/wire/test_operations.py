@@ -30,6 +30,9 @@ def test_exit_codes_and_check(stack):
     for program in ("botbridge-ingress", "botbridge-worker", "botbridge"):
         code, out = run(program)
         assert code == 64 and "usage" in out.lower()
+        if program != "botbridge":
+            code, out = run(program, "--help")
+            assert code == 0 and "usage" in out.lower()
     bad = json.loads(json.dumps(good))
     bad["bots"][1]["aes_key"] = bad["bots"][1]["aes_key"][:42]
     bad["ingress"]["listne"] = "x"
@@ -45,6 +48,14 @@ def test_exit_codes_and_check(stack):
     assert code == 78 and "LLM_URL" in out
     code, out = run("botbridge", "config", "dump", stack.config_file(), env=stack.env)
     assert code == 0 and stack.bot.aes_key not in out and stack.bot.token not in out and stack.llm_key not in out
+
+
+def test_address_in_use(stack):
+    """The other one may end: 75, and the message names the address."""
+    for program, taken in (("ingress", stack.ports[0]), ("worker", stack.worker_ports[0])):
+        key = {"ingress": "BOTBRIDGE_INGRESS_LISTEN", "worker": "BOTBRIDGE_WORKER_ADMIN"}[program]
+        code, out = run(f"botbridge-{program}", "--config", stack.config_file(), env={**stack.env, key: f"127.0.0.1:{taken}"})
+        assert code == 75 and f"127.0.0.1:{taken}: address in use" in out, out
 
 
 def test_environment_overrides_the_file(stack):
