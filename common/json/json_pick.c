@@ -11,9 +11,15 @@ struct walk {
     const char *end;
     struct json_pick *picks;
     size_t count;
-    uint32_t seen;    /* bit per pick: the string was there */
-    uint32_t entered; /* bit per pick: the object it is in was there */
+    uint32_t seen;                         /* bit per pick: the string was there */
+    uint32_t entered[JSON_PICK_DEPTH_MAX]; /* the same of each object on the way to it */
     bool is_plain;
+};
+
+/* Where the cursor is: the beginning of a pick's `object`. */
+struct place {
+    struct bytes path;
+    unsigned depth; /* names in it */
 };
 
 static bool is_space(char c)
@@ -64,10 +70,9 @@ static void skip_value(struct walk *w)
     } while (depth > 0 || (w->at < w->end && !is_after_value(*w->at)));
 }
 
-static bool is_in(const struct json_pick *pick, const char *object)
+static bool is_in(const struct json_pick *pick, const struct place *place)
 {
-    return pick->object == object ||
-           (pick->object && object && strcmp(pick->object, object) == 0);
+    return pick->object ? bytes_eq_str(place->path, pick->object) : place->depth == 0;
 }
 
 static void mark(struct walk *w, uint32_t *marks, size_t i)
@@ -78,6 +83,11 @@ static void mark(struct walk *w, uint32_t *marks, size_t i)
     *marks |= bit;
 }
 
+static bool is_null(const struct walk *w)
+{
+    return *w->at == 'n';
+}
+
 static void take_string(struct walk *w, size_t i)
 {
     bool is_escaped = false;
@@ -85,26 +95,45 @@ static void take_string(struct walk *w, size_t i)
     mark(w, &w->seen, i);
     if (*w->at == '"')
         w->picks[i].string = read_string(w, &is_escaped);
-    else
+    else if (!is_null(w))
         w->is_plain = false;
     if (is_escaped)
         w->is_plain = false;
     w->at = back;
 }
 
-/* The object of that name is wanted: NULL, or the name as in `picks`. */
-static const char *enter(struct walk *w, struct bytes name)
+/* How much of `object` leads into the member `name` of what is at `path`; 0: it does not. */
+static size_t lead(const char *object, struct bytes path, struct bytes name, bool *is_array)
 {
-    const char *object = NULL;
-    for (size_t i = 0; i < w->count; i++) {
-        if (!w->picks[i].object || !bytes_eq_str(name, w->picks[i].object))
-            continue;
-        object = w->picks[i].object;
-        mark(w, &w->entered, i);
+    const char *rest = object;
+    if (path.len > 0) {
+        if (strncmp(object, path.ptr, path.len) != 0 || object[path.len] != '.')
+            return 0;
+        rest += path.len + 1;
     }
-    if (object && *w->at != '{')
-        w->is_plain = false;
-    return object;
+    if (!bytes_eq(bytes_of(rest, strcspn(rest, ".[")), name))
+        return 0;
+    rest += name.len;
+    *is_array = *rest == '[';
+    rest += *is_array ? strlen("[0]") : 0;
+    return *rest == '.' || *rest == '\0' ? (size_t)(rest - object) : 0;
+}
+
+/* Is the member an object, or array, on the way to a wanted string? */
+static bool find_inner(struct walk *w, const struct place *place, struct bytes name,
+                       struct place *inner, bool *is_array)
+{
+    bool is_found = false;
+    for (size_t i = 0; i < w->count; i++) {
+        const char *object = w->picks[i].object;
+        size_t len = object ? lead(object, place->path, name, is_array) : 0;
+        if (len == 0)
+            continue;
+        is_found = true;
+        *inner = (struct place){bytes_of(object, len), place->depth + 1};
+        mark(w, &w->entered[place->depth], i);
+    }
+    return is_found;
 }
 
 static struct bytes read_name(struct walk *w)
@@ -127,24 +156,51 @@ static bool has_more(struct walk *w)
     return *w->at++ == ',';
 }
 
-static void walk_inner(struct walk *w, const char *object);
+static void walk_object(struct walk *w, const struct place *place);
 
-static void walk_member(struct walk *w, const char *object)
+/* The first item, behind the bracket if there is one; then the others are passed over. */
+static void walk_items(struct walk *w, const struct place *place)
 {
+    const char *back = w->at++;
+    skip_space(w);
+    if (*w->at == ']') {
+        w->at = back;
+        skip_value(w);
+        return;
+    }
+    if (*w->at != '{') {
+        w->is_plain = false;
+        return;
+    }
+    walk_object(w, place);
+    while (w->is_plain && has_more(w)) {
+        skip_space(w);
+        skip_value(w);
+    }
+}
+
+static void walk_member(struct walk *w, const struct place *place)
+{
+    struct place inner;
+    bool is_array = false;
     struct bytes name = read_name(w);
     for (size_t i = 0; i < w->count; i++) {
-        if (is_in(&w->picks[i], object) && bytes_eq_str(name, w->picks[i].key))
+        if (is_in(&w->picks[i], place) && bytes_eq_str(name, w->picks[i].key))
             take_string(w, i);
     }
-    const char *inner = object ? NULL : enter(w, name);
-    if (inner && w->is_plain)
-        walk_inner(w, inner);
-    else
+    bool is_wanted = find_inner(w, place, name, &inner, &is_array) && !is_null(w);
+    if (is_wanted && *w->at != (is_array ? '[' : '{'))
+        w->is_plain = false;
+    if (!is_wanted || !w->is_plain)
         skip_value(w);
+    else if (is_array)
+        walk_items(w, &inner);
+    else
+        walk_object(w, &inner);
 }
 
 /* From the opening bracket to behind the closing one, or to where it stops being plain. */
-static void walk_inner(struct walk *w, const char *object)
+static void walk_object(struct walk *w, const struct place *place)
 {
     w->at++;
     skip_space(w);
@@ -153,7 +209,7 @@ static void walk_inner(struct walk *w, const char *object)
         return;
     }
     do
-        walk_member(w, object);
+        walk_member(w, place);
     while (w->is_plain && has_more(w));
 }
 
@@ -166,10 +222,16 @@ bool json_pick(struct bytes text, struct json_pick *picks, size_t count)
         picks[i].string = bytes_of(NULL, 0);
     if (text.len >= INT_MAX || !json_check(text, &check, &fault) || check.has_nul)
         return false;
-    struct walk w = {text.ptr, text.ptr + text.len, picks, count, 0, 0, true};
+    struct walk w = {
+        .at = text.ptr,
+        .end = text.ptr + text.len,
+        .picks = picks,
+        .count = count,
+        .is_plain = true,
+    };
     skip_space(&w);
     if (*w.at != '{')
         return false;
-    walk_inner(&w, NULL);
+    walk_object(&w, &(struct place){.depth = 0});
     return w.is_plain;
 }

@@ -11,6 +11,7 @@
 #include "pipelines/pipeline.h"
 #include "sse.h"
 #include "json/json.h"
+#include "json/json_pick.h"
 #include "json/json_writer.h"
 
 enum {
@@ -189,14 +190,41 @@ static void give_thought(struct pipeline_run *run, struct bytes text)
     run->sink.on_text(text, run->sink.arg);
 }
 
+static void give(struct pipeline_run *run, struct bytes reasoning_content,
+                 struct bytes reasoning, struct bytes content)
+{
+    give_thought(run, reasoning_content.len > 0 ? reasoning_content : reasoning);
+    give_text(run, content);
+}
+
 /* `message` is a chunk's delta or a document's message: the same members. */
 static void take_message(struct pipeline_run *run, const struct json *message)
 {
-    struct bytes thought = json_get_string(message, "reasoning_content");
-    if (thought.len == 0)
-        thought = json_get_string(message, "reasoning");
-    give_thought(run, thought);
-    give_text(run, json_get_string(message, "content"));
+    give(run, json_get_string(message, "reasoning_content"),
+         json_get_string(message, "reasoning"), json_get_string(message, "content"));
+}
+
+/* A chunk that brings nothing but plain text, as nearly all do: a document costs more than all
+ * else that is done with a chunk. False: it is another, and nothing was taken. */
+static bool take_plain_chunk(struct pipeline_run *run, struct bytes chunk)
+{
+    enum { CONTENT, REASONING_CONTENT, REASONING, TEXTS, PICKS = TEXTS + 4 };
+    struct json_pick p[PICKS] = {
+        [CONTENT] = {.object = "choices[0].delta", .key = "content"},
+        [REASONING_CONTENT] = {.object = "choices[0].delta", .key = "reasoning_content"},
+        [REASONING] = {.object = "choices[0].delta", .key = "reasoning"},
+        [TEXTS] = {.key = "error"},
+        {.key = "usage"},
+        {.object = "choices[0]", .key = "message"},
+        {.object = "choices[0]", .key = "finish_reason"},
+    };
+    if (!json_pick(chunk, p, PICKS))
+        return false;
+    for (size_t i = TEXTS; i < PICKS; i++)
+        if (p[i].string.ptr)
+            return false;
+    give(run, p[REASONING_CONTENT].string, p[REASONING].string, p[CONTENT].string);
+    return true;
 }
 
 static void take_object(struct pipeline_run *run, const struct json *object)
@@ -242,6 +270,8 @@ static void on_event(const struct sse_event *event, void *arg)
         sse_stop(&run->sse);
         return;
     }
+    if (take_plain_chunk(run, event->data))
+        return;
     struct json *root = json_parse(event->data, JSON_PEER, NULL);
     if (json_type(root) == JSON_OBJECT)
         take_object(run, root);
