@@ -220,11 +220,6 @@ static void take_owed(struct session *s, const struct store_reply *reply)
 {
     unsigned owed = parse_owed(reply->owed);
     crash_point("claim.owed");
-    if (s->bubble == BUBBLE_ENDED) { /* we did, and know better what is left */
-        s->owed &= owed | ~(unsigned)OWE_SHOWN;
-        session_enter_settling(s);
-        return;
-    }
     session_set_bubble(s, BUBBLE_ENDED);
     s->owed = owed;
     if (s->dead_reason[0] == '\0')
@@ -244,10 +239,15 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     session_enter_settling(s);
 }
 
+static bool is_told(const struct store_reply *reply)
+{
+    return session_note_of(reply->notes, "told").len > 0;
+}
+
 static void take_closed(struct session *s, const struct store_reply *reply)
 {
     crash_point("claim.closed");
-    if (session_note_of(reply->notes, "told").len > 0) {
+    if (is_told(reply)) {
         session_settled(s);
         return;
     }
@@ -259,12 +259,6 @@ static void take_closed(struct session *s, const struct store_reply *reply)
 static void take_up(struct session *s, const struct store_reply *reply)
 {
     crash_point("claim.granted");
-    if (s->final.len > 0) { /* the end was ours already and the store lost it */
-        session_set_bubble(s, BUBBLE_ENDING);
-        session_set_state(s, SESSION_FINISHING);
-        session_finish(s);
-        return;
-    }
     if (reply->starts > 1) {
         log_info("session", "takeover", "stream=%s starts=%u shown_bytes=%zu", s->id.text,
                  reply->starts, reply->shown_bytes);
@@ -285,11 +279,11 @@ static void take_up(struct session *s, const struct store_reply *reply)
 }
 
 /* The store lost the end of a bubble, but not that its answer went, or was to go, by
- * response_url. */
-static bool is_answered(const struct session *s, const struct store_reply *reply)
+ * response_url, or that all was said about a stream that ingress had closed. */
+static bool is_answered(const struct store_reply *reply)
 {
-    return reply->verdict == VERDICT_GRANTED && s->final.len == 0 &&
-           session_note_of(reply->notes, "url").len > 0;
+    return reply->verdict == VERDICT_GRANTED &&
+           (session_note_of(reply->notes, "url").len > 0 || is_told(reply));
 }
 
 static void on_claimed(const struct store_reply *reply, void *arg)
@@ -316,15 +310,14 @@ static void on_claimed(const struct store_reply *reply, void *arg)
     if (reply->epoch > 0)
         take_grant(s, reply);
     bool is_nothing_left = reply->verdict == VERDICT_FINAL && reply->owed.len == 0;
-    bool is_unwanted = s->is_revoked || s->worker->is_drain_over ||
-                       (s->worker->is_draining && s->final.len == 0);
+    bool is_unwanted = s->is_revoked || s->worker->is_draining;
     if (is_nothing_left)
         session_settled(s);
     else if (is_unwanted)
         session_release(s);
     else if (reply->verdict == VERDICT_FINAL)
         take_owed(s, reply);
-    else if (reply->verdict == VERDICT_CLOSED || is_answered(s, reply))
+    else if (reply->verdict == VERDICT_CLOSED || is_answered(reply))
         take_closed(s, reply);
     else
         take_up(s, reply);

@@ -243,7 +243,8 @@ void session_closed(struct session *s, enum stream_reason reason)
         buf_reset(&s->rest);
         count_end(s, reason);
     }
-    bool may_run = s->result == RESULT_NONE && s->post.step == POST_NONE &&
+    bool has_end = s->state == SESSION_FINISHING || s->state == SESSION_SETTLING;
+    bool may_run = !has_end && s->result == RESULT_NONE && s->post.step == POST_NONE &&
                    reason != REASON_STOPPED && session_may_outlive(s);
     if (may_run && s->state == SESSION_CLAIMING) {
         session_prepare(s);

@@ -12,6 +12,27 @@ void session_enter_settling(struct session *s)
     session_settle(s);
 }
 
+/* The store lost the end, or may have: it is written once more under the same epoch, together
+ * with what is still owed. A claim would meet our own lease: only a claim names its owner, so a
+ * record that one of our writes made again has a lease and no owner. */
+static void write_end_again(struct session *s)
+{
+    s->must_put = false;
+    s->unsettled = 0;
+    loop_timer_cancel(s->worker->loop, &s->wait);
+    session_set_bubble(s, BUBBLE_ENDING);
+    session_set_state(s, SESSION_FINISHING);
+    session_finish(s);
+}
+
+/* A text that was too old to be read, when the end was an earlier owner's, is nobody's to
+ * write.
+ */
+static bool has_end(const struct session *s)
+{
+    return s->has_stream && s->bubble == BUBBLE_ENDED && s->final.len > 0;
+}
+
 static void on_settled(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
@@ -24,11 +45,12 @@ static void on_settled(const struct store_reply *reply, void *arg)
     if (reply->outcome != STORE_DONE) {
         metric_add(&session_metrics.store_failures, 1);
         session_stall(s);
-    } else if (reply->verdict == VERDICT_OK) {
-        s->unsettled &= ~s->settling;
-        session_settle(s);
-    } else {
+    } else if (reply->verdict != VERDICT_OK) {
         session_fenced(s);
+    } else {
+        s->unsettled &= ~s->settling;
+        s->must_put = s->must_put || reply->state != STREAM_FINAL; /* the store lost the end */
+        session_settle(s);
     }
 }
 
@@ -217,7 +239,7 @@ static void take_renewal(struct session *s, const struct store_reply *reply)
 {
     bool is_closed = s->bubble == BUBBLE_CLOSED;
     bool is_ours = reply->verdict == VERDICT_FINAL && reply->epoch == s->epoch && !is_closed;
-    if (reply->verdict == VERDICT_FENCED || (reply->verdict == VERDICT_FINAL && is_closed)) {
+    if (reply->verdict == VERDICT_FENCED || (reply->verdict == VERDICT_FINAL && !is_ours)) {
         session_fenced(s);
         return;
     }
@@ -230,8 +252,10 @@ static void take_renewal(struct session *s, const struct store_reply *reply)
         session_settle(s);
     } else if (reply->verdict == VERDICT_CLOSED) {
         session_closed(s, reply->reason);
+    } else if (has_end(s)) {
+        write_end_again(s);
     } else {
-        session_claim(s); /* the store lost the end, or the claim */
+        session_settle(s);
     }
 }
 
@@ -283,9 +307,8 @@ void session_settle(struct session *s)
     bool is_closed = s->bubble == BUBBLE_CLOSED;
     if (s->is_letter_pending)
         return;
-    if (s->must_put && s->has_stream && !is_closed && s->final.len > 0) {
-        s->must_put = false;
-        session_claim(s); /* the store lost the end: granted, then written again */
+    if (s->must_put && has_end(s)) {
+        write_end_again(s);
         return;
     }
     if (s->unsettled != 0)

@@ -51,7 +51,7 @@ static const struct seed seeds[] = {
      &settings.is_lane_ignored, SCRIPT_NONE, NULL, NULL},
     {"end-dropped", "a session of a revoked partition does not write a lost end again",
      &settings.is_end_dropped, SCRIPT_NONE, NULL, NULL},
-    {"put-due-after-end", "an end does not count as having written the lost text again",
+    {"put-due-after-end", "a text stays due after its end, which is then claimed anew",
      &settings.is_put_due_after_end, SCRIPT_NONE, NULL, NULL},
 };
 

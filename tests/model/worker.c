@@ -163,11 +163,7 @@ void worker_end(struct state *s, int session, int reason, int how)
 static void take_up(struct state *s, int session, const struct answer *a)
 {
     struct session *se = session_at(s, session);
-    if (has(se, IS_CLOSED)) {
-        enter_settling(se); /* the store lost the end, the user did not */
-        return;
-    }
-    if (se->final != 0) {
+    if (se->final != 0) { /* only a seeded bug claims with an end in hand */
         se->state = SESSION_FINISHING;
         return;
     }
@@ -193,17 +189,18 @@ static void take_closed(struct state *s, int session, const struct answer *a)
 static void granted(struct state *s, int session, const struct answer *a)
 {
     struct session *se = session_at(s, session);
+    /* is_answered */
+    bool is_answered = a->verdict == VERDICT_GRANTED && a->view.notes != 0;
     if (a->verdict == VERDICT_FINAL && a->view.owed == 0) {
-        se->final = 0; /* the end may be another's */
+        se->final = 0; /* the end is another's */
         settled(s, session);
-    } else if (has(se, IS_REVOKED) && (se->final == 0 || settings.is_end_dropped)) {
+    } else if (has(se, IS_REVOKED)) {
         se->state = SESSION_RELEASING;
     } else if (a->verdict == VERDICT_FINAL) { /* take_owed */
         se->owed = a->view.owed;
-        if (se->final == 0)
-            se->final = a->view.text;
+        se->final = a->view.text;
         enter_settling(se);
-    } else if (a->verdict == VERDICT_CLOSED) {
+    } else if (a->verdict == VERDICT_CLOSED || is_answered) {
         take_closed(s, session, a);
     } else {
         take_up(s, session, a);
@@ -296,6 +293,35 @@ void worker_release(struct state *s, int session, int how)
 
 /* --- what is owed --- */
 
+/* write_end_again: finish is the next step, or this one's call */
+static void to_end_again(struct session *se)
+{
+    clear(se, MUST_PUT);
+    se->unsettled = 0;
+    se->state = SESSION_FINISHING;
+}
+
+/* session_renew, take_renewal */
+static void renew(struct state *s, int session, int how)
+{
+    struct session *se = session_at(s, session);
+    struct answer a;
+    if (!judged_call(s, call_of(s, session, SCRIPT_PUT, 0), how, &a))
+        return;
+    bool is_ours = a.view.epoch == se->epoch && !has(se, IS_CLOSED);
+    if (a.verdict == VERDICT_FENCED || (a.verdict == VERDICT_FINAL && !is_ours)) {
+        fenced(s, session);
+        return;
+    }
+    set(se, IS_FIRM);
+    if (has(se, IS_CLOSED) || a.verdict == VERDICT_FINAL)
+        return;
+    if (a.verdict == VERDICT_CLOSED)
+        closed(s, session, (uint8_t)a.view.reason);
+    else if (se->final != 0)
+        to_end_again(se);
+}
+
 /* settle_in_store, on_settled */
 static void settle_in_store(struct state *s, int session, int how)
 {
@@ -304,10 +330,13 @@ static void settle_in_store(struct state *s, int session, int how)
     struct answer a;
     if (!judged_call(s, call_of(s, session, SCRIPT_SETTLE, item), how, &a))
         return;
-    if (a.verdict == VERDICT_OK)
-        se->unsettled &= (uint8_t)~item;
-    else
+    if (a.verdict != VERDICT_OK) {
         fenced(s, session);
+        return;
+    }
+    se->unsettled &= (uint8_t)~item;
+    if (a.view.state != STREAM_FINAL && se->final != 0)
+        to_end_again(se);
 }
 
 static void note_url(struct state *s, int session, uint8_t note, uint8_t then, int how)
@@ -334,7 +363,7 @@ static void deliver(struct state *s, int session, int how)
     } else if (se->url == URL_NOT && !is_before) {
         note_url(s, session, NOTE_URL_INTENT, URL_INTENDED, how);
     } else if (!has(se, IS_FIRM)) {
-        worker_claim(s, session, how);
+        renew(s, session, how);
     } else {
         judge_effect(s, session);
         se->url = URL_CALLED;
@@ -371,8 +400,15 @@ void worker_settle(struct state *s, int session, int how)
     struct session *se = session_at(s, session);
     bool is_closed = has(se, IS_CLOSED);
     if (has(se, MUST_PUT) && !is_closed && se->final != 0) {
-        clear(se, MUST_PUT);
-        worker_claim(s, session, how);
+        if (settings.is_end_dropped && has(se, IS_REVOKED)) {
+            se->state = SESSION_RELEASING;
+            return;
+        }
+        to_end_again(se);
+        if (settings.is_put_due_after_end)
+            worker_claim(s, session, how);
+        else
+            worker_finish(s, session, how);
     } else if (se->unsettled != 0) {
         settle_in_store(s, session, how);
     } else if (is_closed && se->url != URL_DONE) {
@@ -382,7 +418,7 @@ void worker_settle(struct state *s, int session, int how)
     } else if (se->owed == 0) {
         settled(s, session);
     } else if (!has(se, IS_FIRM)) {
-        worker_claim(s, session, how);
+        renew(s, session, how);
     } else {
         produce(s, session, how);
     }
