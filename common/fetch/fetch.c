@@ -498,7 +498,7 @@ struct fetch *fetch_start(struct fetch_pool *pool, const struct fetch_request *r
     f->callbacks = *callbacks;
     f->arg = arg;
     f->easy = take_handle(pool);
-    head_reader_init(&f->head);
+    head_reader_init(&f->head, request->retry_header);
     set_always(f->easy, pool);
     set_callbacks(f);
     if (!is_clean(request->url) ||

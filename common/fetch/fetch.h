@@ -38,7 +38,10 @@ struct fetch_request {
     const char *url;
     const char *method;         /* NULL: POST when there is a body, else GET */
     const char *const *headers; /* "Name: value", NULL-terminated; NULL for none */
-    struct bytes body;          /* copied */
+    /* A further name for Retry-After, of the server's own; the longer wait counts. A literal.
+     */
+    const char *retry_header;
+    struct bytes body; /* copied */
     int64_t connect_timeout_ms;
     int64_t total_timeout_ms; /* 0: none */
     size_t max_body_bytes;    /* 0: none */

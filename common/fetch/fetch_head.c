@@ -7,9 +7,9 @@
 /* A server that asks for more than this asks for never. */
 enum { RETRY_AFTER_MAX_S = 86400 };
 
-void head_reader_init(struct head_reader *r)
+void head_reader_init(struct head_reader *r, const char *retry_header)
 {
-    *r = (struct head_reader){.head.retry_after_ms = -1};
+    *r = (struct head_reader){.head.retry_after_ms = -1, .retry_header = retry_header};
 }
 
 static struct bytes trim(struct bytes text)
@@ -28,7 +28,7 @@ static void read_status(struct head_reader *r, struct bytes line)
     const char *blank = memchr(line.ptr, ' ', line.len);
     size_t at = blank ? (size_t)(blank - line.ptr) + 1 : line.len;
     uint64_t status = 0;
-    head_reader_init(r); /* forgets the head of a 1xx answer */
+    head_reader_init(r, r->retry_header); /* forgets the head of a 1xx answer */
     if (line.len - at >= 3 && bytes_to_u64(bytes_of(line.ptr + at, 3), &status))
         r->head.status = (int)status;
 }
@@ -86,6 +86,13 @@ static int64_t read_retry_after(struct bytes value)
     return (int64_t)seconds * 1000;
 }
 
+static void read_wait(struct head_reader *r, struct bytes value)
+{
+    int64_t wait_ms = read_retry_after(value);
+    if (wait_ms > r->head.retry_after_ms)
+        r->head.retry_after_ms = wait_ms;
+}
+
 static void read_field(struct head_reader *r, struct bytes line)
 {
     const char *colon = memchr(line.ptr, ':', line.len);
@@ -96,7 +103,9 @@ static void read_field(struct head_reader *r, struct bytes line)
     if (bytes_eq_nocase(name, BYTES_LIT("content-type")))
         read_type(r, value);
     else if (bytes_eq_nocase(name, BYTES_LIT("retry-after")))
-        r->head.retry_after_ms = read_retry_after(value);
+        read_wait(r, value);
+    else if (r->retry_header && bytes_eq_nocase(name, bytes_of_str(r->retry_header)))
+        read_wait(r, value);
 }
 
 bool head_reader_line(struct head_reader *r, struct bytes line)

@@ -107,6 +107,31 @@ static void reads_retry_after(void **state)
     assert_true(ms > 50000 && ms <= 60000);
 }
 
+static void reads_a_servers_own_name_for_it(void **state)
+{
+    static const struct {
+        const char *name, *fields;
+        int64_t wait_ms;
+    } cases[] = {
+        {NULL, "X-Reset: 9\r\n", -1},
+        {"x-reset", "X-Reset: 9\r\n", 9000},
+        {"x-reset", "X-Reset: 9\r\nRetry-After: 4\r\n", 9000},
+        {"x-reset", "Retry-After: 12\r\nX-Reset: 9\r\n", 12000},
+        {"x-reset", "Retry-After: 12\r\nX-Reset: soon\r\n", 12000},
+    };
+    struct fetch_fixture *f = *state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct transfer t;
+        char answer[256];
+        (void)snprintf(answer, sizeof(answer),
+                       "HTTP/1.1 429 Slow\r\n%sContent-Length: 0\r\n\r\n", cases[i].fields);
+        transfer_run_raw(f, &t, answer, (struct fetch_request){.retry_header = cases[i].name});
+        assert_int_equal(t.status, 429);
+        assert_int_equal(t.retry_after_ms, cases[i].wait_ms);
+        transfer_end(&t);
+    }
+}
+
 static void goes_straight_to_what_is_named(void **state)
 {
     struct fetch_fixture *f = *state;
@@ -257,6 +282,7 @@ int main(void)
         FETCH_TEST(sends_and_receives),
         FETCH_TEST(sends_large_bodies_at_once),
         FETCH_TEST(reads_retry_after),
+        FETCH_TEST(reads_a_servers_own_name_for_it),
         FETCH_TEST(goes_straight_to_what_is_named),
         FETCH_TEST(skips_interim_heads_and_trailers),
         FETCH_TEST(bounds_bodies),
