@@ -217,6 +217,10 @@ static size_t partial_tag(struct bytes text)
 static size_t after_tag(struct bytes line, size_t from)
 {
     for (size_t i = from; i < line.len; i++) {
+        const char *next = memchr(line.ptr + i, '<', line.len - i);
+        if (!next)
+            return 0;
+        i = (size_t)(next - line.ptr);
         struct bytes rest = rest_of(line, i);
         if (bytes_starts_with(rest, THINK_OPEN))
             return i + THINK_OPEN.len;
