@@ -32,7 +32,8 @@ done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif command -v sudo >/dev/null; then as_root=(sudo); else
-    echo "These packages are missing; as root, run: apt-get install ${missing[*]}" >&2
+    echo "These packages are missing; as root, run:
+    apt-get update && apt-get install --no-install-recommends ${missing[*]}" >&2
     exit 75
 fi
 echo "installing: ${missing[*]}" >&2
