@@ -23,6 +23,9 @@ void config_finish(struct config *c)
     for (size_t i = 0; i < c->bot_count; i++)
         c->bots_by_name[i] = &c->bots[i];
     qsort(c->bots_by_name, c->bot_count, sizeof(const struct config_bot *), by_name);
+    for (size_t i = 0; i < c->bot_count; i++)
+        if (c->bots[i].platform == PLATFORM_BOSSHI)
+            bosshi_keys_derive(&c->bots[i].bosshi.keys);
     if (*c->worker.group == 0) {
         struct buf name;
         buf_init(&name, 128);
@@ -51,8 +54,11 @@ void config_unref(struct config *c)
 {
     if (!c || --c->references > 0)
         return;
-    for (size_t i = 0; i < c->bot_count; i++)
+    for (size_t i = 0; i < c->bot_count; i++) {
+        struct bosshi_keys *keys = &c->bots[i].bosshi.keys;
+        crypto_wipe(keys->aes_keys, sizeof keys->aes_keys);
         free_kind(GROUP_BOT, &c->bots[i]);
+    }
     for (size_t i = 0; i < c->pipeline_count; i++) {
         free_kind(GROUP_PIPELINE, &c->pipelines[i]);
         free(c->pipelines[i].name);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "envelope/envelope.h"
+#include "platform/bosshi.h"
 #include "platform/wecom.h"
 
 struct config_kafka_setting {
@@ -14,12 +15,74 @@ struct config_kafka_setting {
     char *value;
 };
 
+/* How a code of the platform's API is met. */
+enum bosshi_error_class {
+    BOSSHI_ERROR_RETRY,   /* later, with the same uuid */
+    BOSSHI_ERROR_REFRESH, /* with a new token */
+    BOSSHI_ERROR_STOP,    /* never: dead letter */
+    BOSSHI_ERROR_DONE,    /* as if it had succeeded */
+    BOSSHI_ERROR_NO_CARD, /* the card is refused, text may pass */
+};
+struct config_code {
+    int64_t code;
+    int value; /* of the key's choices */
+};
+
+enum bosshi_reply_mode { BOSSHI_SEND, BOSSHI_REPLY };
+enum bosshi_id { BOSSHI_OPEN_ID, BOSSHI_UNION_ID, BOSSHI_USER_ID, BOSSHI_CHAT_ID };
+enum bosshi_encoding { BOSSHI_CONTENT_OBJECT, BOSSHI_CONTENT_STRING };
+enum bosshi_wrapper { BOSSHI_WRAPPER_NONE, BOSSHI_WRAPPER_COMPRESSIVE };
+enum bosshi_uuid_place { BOSSHI_UUID_IN_QUERY, BOSSHI_UUID_IN_BODY };
+enum bosshi_nesting { BOSSHI_TOKEN_AUTO, BOSSHI_TOKEN_IN_DATA, BOSSHI_TOKEN_ON_TOP };
+enum bosshi_conversation { BOSSHI_BY_CHAT, BOSSHI_BY_CHAT_USER, BOSSHI_BY_THREAD };
+enum bosshi_stream { BOSSHI_STREAM_AUTO, BOSSHI_STREAM_CARD, BOSSHI_STREAM_FINAL };
+enum bosshi_unit { BOSSHI_CHARACTERS, BOSSHI_BYTES };
+
+/* What replaces the id of the message in a path. */
+#define BOSSHI_PATH_MESSAGE_ID "{message_id}"
+
+struct config_bosshi {
+    struct bosshi_keys keys;
+    char *app_secret;
+    /* callbacks */
+    bool check_signature;
+    char *signature_header, *timestamp_header, *nonce_header;
+    char **event_types;
+    enum bosshi_conversation conversation;
+    enum bosshi_id sender_id;
+    char *bot_open_id; /* "" not said */
+    char **bot_names;  /* NULL-terminated, or NULL */
+    int64_t max_age_ms, dedup_ttl_ms;
+    /* API */
+    char *api_base, *token_path, *send_path, *reply_path, *update_path;
+    enum bosshi_reply_mode reply_mode;
+    enum bosshi_id receive_id_type;
+    enum bosshi_encoding content_encoding;
+    enum bosshi_wrapper card_wrapper;
+    enum bosshi_uuid_place uuid_in;
+    enum bosshi_nesting token_nesting;
+    bool token_with_tenant;
+    int64_t api_connect_timeout_ms, api_timeout_ms, api_attempts;
+    struct config_code *api_errors; /* values: enum bosshi_error_class */
+    size_t api_error_count;
+    /* answers */
+    enum bosshi_stream stream;
+    int64_t update_interval_ms, chat_interval_ms;
+    int64_t text_limit, card_limit;
+    enum bosshi_unit text_limit_unit; /* of both */
+    char *card_header;                /* "" none */
+    char *late_text;                  /* "" none */
+    int64_t late_after_ms;
+};
+
+/* Fields that a platform has no key for are zero or NULL. */
 struct config_bot {
     char *name;
     enum platform platform;
     char *pipeline; /* name; checked to exist */
     size_t pipeline_index;
     struct wecom_keys wecom;
+    struct config_bosshi bosshi;
     char *aibotid;        /* "" not said */
     char **mention_names; /* NULL-terminated, or NULL */
     /* texts shown to users */
@@ -55,6 +118,7 @@ struct config {
         bool share_port;
         int64_t max_body_bytes, max_connections, idle_timeout_ms;
         int64_t publish_budget_ms; /* 3000: past it the busy text */
+        int64_t bosshi_budget_ms;  /* 700: past it 503, and the platform repeats */
         int64_t store_gate_ms;     /* 50: longest an answer waits for the store */
         int64_t poll_hold_ms;      /* 2000: longest a poll waits for the store to come back */
         int64_t unknown_ms;        /* 60000: how long an unknown id gets the placeholder */

@@ -159,20 +159,52 @@ static bool check_store_url(struct reader *r, const char *path, const char *text
     return is_right;
 }
 
-static bool check_word(struct reader *r, const struct config_key *k, const char *path,
-                       const char *text)
+const struct config_choice *config_check_choice(struct reader *r, const struct config_key *k,
+                                                const char *path, const char *text)
 {
+    const struct config_choice *choice = config_choice_named(k->choices, text);
     struct buf names;
     buf_init(&names, 1024);
-    bool is_right = false;
-    for (const struct config_choice *c = k->choices; c->name; c++) {
-        is_right = is_right || strcmp(c->name, text) == 0;
+    for (const struct config_choice *c = k->choices; c->name; c++)
         buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", c->name);
-    }
-    if (!is_right)
+    if (!choice)
         config_mistake(r, path, "one of " BYTES_FMT " expected", BYTES_ARG(buf_bytes(&names)));
     buf_free(&names);
-    return is_right;
+    return choice;
+}
+
+/* RFC 9110 token. */
+bool config_is_header_name(struct bytes name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        if (!isalnum(c) && (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
+    }
+    return name.len > 0;
+}
+
+static bool is_path(const char *text)
+{
+    for (const char *c = text; *c; c++)
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f || *c == '#' || *c == '?')
+            return false;
+    return *text == '/';
+}
+
+static bool check_form(struct reader *r, const struct config_key *k, const char *path,
+                       const char *text)
+{
+    bool is_message_path = (k->flags & KEY_MESSAGE_PATH) != 0;
+    if ((k->flags & KEY_HEADER_NAME) && !config_is_header_name(bytes_of_str(text)))
+        config_mistake(r, path, "is no name of an HTTP header");
+    else if ((k->flags & KEY_PATH) && !is_path(text))
+        config_mistake(r, path, "/path without query expected");
+    else if (is_message_path && !strstr(text, BOSSHI_PATH_MESSAGE_ID))
+        config_mistake(r, path, "a path with " BOSSHI_PATH_MESSAGE_ID " expected");
+    else
+        return true;
+    return false;
 }
 
 static bool check_plain(struct reader *r, const struct config_key *k, const char *path,
@@ -184,7 +216,7 @@ static bool check_plain(struct reader *r, const struct config_key *k, const char
         config_mistake(r, path, "at most %d bytes expected, %zu given", CONFIG_SHOWN_MAX_BYTES,
                        strlen(text));
     else
-        return true;
+        return check_form(r, k, path, text);
     return false;
 }
 
@@ -195,7 +227,7 @@ bool config_check_text(struct reader *r, const struct config_key *k, const char 
     case KEY_NAME:
         return config_check_name(r, path, bytes_of_str(text));
     case KEY_WORD:
-        return check_word(r, k, path, text);
+        return config_check_choice(r, k, path, text) != NULL;
     case KEY_LISTEN:
         if (is_listen(text))
             return true;
@@ -212,6 +244,22 @@ bool config_check_text(struct reader *r, const struct config_key *k, const char 
 
 /* --- what spans several keys --- */
 
+static void check_bosshi(struct reader *r, const struct config_bot *bot, const char *path)
+{
+    const struct config_bosshi *b = &bot->bosshi;
+    char key[CONFIG_PATH_BYTES];
+    if (b->max_age_ms > b->dedup_ttl_ms) {
+        /* A repeat of an event that is still young enough must find its record. */
+        config_path(key, path, BYTES_LIT("max_age_ms"));
+        config_mistake(r, key, "at most dedup_ttl_ms (%" PRId64 ") expected, %" PRId64 " given",
+                       b->dedup_ttl_ms, b->max_age_ms);
+    }
+    if (b->check_signature && b->keys.encrypt_key_count == 0) {
+        config_path(key, path, BYTES_LIT("check_signature"));
+        config_mistake(r, key, "needs encrypt_key");
+    }
+}
+
 static void check_bot(struct reader *r, size_t index)
 {
     const struct config_bot *bot = &r->config->bots[index];
@@ -225,6 +273,8 @@ static void check_bot(struct reader *r, size_t index)
         config_mistake(r, key, "the same as bots[%zu].name", i);
         break;
     }
+    if (bot->platform == PLATFORM_BOSSHI)
+        check_bosshi(r, bot, path);
     if (bot->handover_margin_ms >= bot->stream_deadline_ms && bot->stream_deadline_ms > 0) {
         config_path(key, path, BYTES_LIT("handover_margin_ms"));
         config_mistake(r, key,

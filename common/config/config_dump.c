@@ -3,6 +3,8 @@
 
 #include "json/json_writer.h"
 
+#include <inttypes.h>
+
 static const char mask[] = "***";
 
 static void write_secret(struct json_writer *w, const char *key, const char *value)
@@ -87,6 +89,20 @@ static void write_rotation(struct json_writer *w, const char *key, size_t count)
     json_close(w, ']');
 }
 
+static void write_codes(struct json_writer *w, const struct config_key *k, const void *base)
+{
+    const struct config_code *codes =
+        *(struct config_code *const *)config_field_const(base, k->offset);
+    size_t count = *(const size_t *)config_field_const(base, k->count_offset);
+    json_open(w, k->name, '{');
+    for (size_t i = 0; i < count; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "%" PRId64, codes[i].code);
+        json_str(w, name, bytes_of_str(config_choice_of(k->choices, codes[i].value)->name));
+    }
+    json_close(w, '}');
+}
+
 static void write_field(struct json_writer *w, const struct config_key *k, const void *base)
 {
     const void *field = config_field_const(base, k->offset);
@@ -118,6 +134,10 @@ static void write_field(struct json_writer *w, const struct config_key *k, const
     case KEY_BOOL:
         json_boolean(w, k->name, *(const bool *)field);
         break;
+    case KEY_CODES:
+        write_codes(w, k, base);
+        break;
+    case KEY_CHOICE:
     case KEY_KIND:
         json_str(w, k->name,
                  bytes_of_str(config_choice_of(k->choices, *(const int *)field)->name));

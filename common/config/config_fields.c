@@ -1,9 +1,10 @@
 /* What follows from the table without reading a file: look-ups, defaults, freeing. */
 #include "config/config_keys.h"
 
-/* KEY_KIND fields are read through an int. */
+/* KEY_KIND fields are read through an int, so are those of KEY_CHOICE. */
 _Static_assert(sizeof(enum platform) == sizeof(int), "enum platform");
 _Static_assert(sizeof(enum pipeline_type) == sizeof(int), "enum pipeline_type");
+_Static_assert(sizeof(enum bosshi_id) == sizeof(int), "enums");
 
 const struct config_group *config_group_of(enum group_kind kind, const char *variant)
 {
@@ -33,6 +34,15 @@ const struct config_choice *config_choice_of(const struct config_choice *choices
         if (choices->value == value)
             return choices;
     BRG_CHECK(!"a value without a name");
+    return NULL;
+}
+
+const struct config_choice *config_choice_named(const struct config_choice *choices,
+                                                const char *name)
+{
+    for (; choices->name; choices++)
+        if (strcmp(choices->name, name) == 0)
+            return choices;
     return NULL;
 }
 
@@ -92,6 +102,8 @@ static void init_field(const struct config_key *k, void *base)
         *(int64_t *)field = k->number;
     else if (k->type == KEY_BOOL)
         *(bool *)field = k->number != 0;
+    else if (k->type == KEY_CHOICE)
+        *(int *)field = config_choice_named(k->choices, k->text)->value;
     else if (k->type == KEY_STRINGS && k->text)
         config_list_add(field, brg_strdup(k->text));
 }
@@ -105,18 +117,21 @@ void config_fields_init(const struct config_group *g, void *base)
 static void free_field(const struct config_key *k, void *base)
 {
     void *field = config_field(base, k->offset);
-    if (config_is_text(k->type) || k->type == KEY_OBJECT) {
+    if (k->type == KEY_CODES) {
+        free(*(struct config_code **)field);
+        *(struct config_code **)field = NULL;
+    } else if (config_is_text(k->type) || k->type == KEY_OBJECT) {
         config_text_free(*(char **)field);
         *(char **)field = NULL;
     } else if (k->type == KEY_STRINGS || k->type == KEY_HEADERS) {
         config_list_free(*(char ***)field);
         *(char ***)field = NULL;
     } else if (k->type == KEY_SECRETS) {
-        for (size_t i = 0; i < WECOM_ROTATION_MAX; i++)
+        for (size_t i = 0; i < SECRET_ROTATION_MAX; i++)
             config_text_free(((char **)field)[i]);
-        memset(field, 0, sizeof(char *[WECOM_ROTATION_MAX]));
+        memset(field, 0, sizeof(char *[SECRET_ROTATION_MAX]));
     } else if (k->type == KEY_AES_KEYS) {
-        crypto_wipe(field, sizeof(uint8_t[WECOM_ROTATION_MAX][CRYPTO_AES_KEY_BYTES]));
+        crypto_wipe(field, sizeof(uint8_t[SECRET_ROTATION_MAX][CRYPTO_AES_KEY_BYTES]));
     }
 }
 

@@ -2,6 +2,7 @@
 
 #define SECTION(field) offsetof(struct config, field)
 #define BOT(field) offsetof(struct config_bot, field)
+#define BOSSHI(field) offsetof(struct config_bot, bosshi.field)
 #define PIPELINE(field) offsetof(struct config_pipeline, field)
 
 #define TEXT(name_, type_, offset_, default_, flags_, help_)                      \
@@ -14,10 +15,10 @@
         .name = (name_), .type = (type_), .offset = (offset_), .number = (default_), \
         .min = (min_), .max = (max_), .help = (help_)                                \
     }
-#define ROTATED(name_, type_, offset_, count_offset_, help_)                          \
-    {                                                                                 \
-        .name = (name_), .type = (type_), .flags = KEY_REQUIRED, .offset = (offset_), \
-        .count_offset = (count_offset_), .help = (help_)                              \
+#define ROTATED(name_, type_, offset_, count_offset_, flags_, help_)              \
+    {                                                                             \
+        .name = (name_), .type = (type_), .flags = (flags_), .offset = (offset_), \
+        .count_offset = (count_offset_), .help = (help_)                          \
     }
 #define CHOICE(name_, type_, offset_, default_, choices_, flags_, help_)          \
     {                                                                             \
@@ -48,6 +49,9 @@ static const struct config_key ingress_keys[] = {
         "a request; counted in whole seconds."),
     NUMBER("publish_budget_ms", KEY_MS, SECTION(ingress.publish_budget_ms), 3000, 100, 4000,
            "Longest wait for Kafka's acknowledgement; past it the user gets `busy_text`."),
+    NUMBER("bosshi_budget_ms", KEY_MS, SECTION(ingress.bosshi_budget_ms), 700, 50, 5000,
+           "The same for BOSSHI, which gives up after 1000; past it 503, and the platform "
+           "repeats."),
     NUMBER("store_gate_ms", KEY_MS, SECTION(ingress.store_gate_ms), 50, 0, 1000,
            "Longest a new message waits for the store before it goes to Kafka."),
     NUMBER("poll_hold_ms", KEY_MS, SECTION(ingress.poll_hold_ms), 2000, 0, 4000,
@@ -185,13 +189,20 @@ static const struct config_key bot_keys[] = {
     TEXT("apology_text", KEY_TEXT, BOT(apology_text), "抱歉，回答时出现问题，请稍后再试。",
          KEY_NOT_EMPTY | KEY_SHOWN,
          "Ends an answer whose pipeline has failed, or a question that no record can hold."),
+    TEXT("busy_text", KEY_TEXT, BOT(busy_text), "当前咨询较多，暂时无法回答，请稍后再试。",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Shown when the question could not be accepted in time."),
+    TEXT("notice_text", KEY_TEXT, BOT(notice_text),
+         "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
+         "Added to an answer that was cut off by its deadline."),
+    TEXT("cut_text", KEY_TEXT, BOT(cut_text), "（内容过长，余下部分未能显示）",
+         KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer that is longer than can be shown."),
 };
 
 static const struct config_key wecom_keys[] = {
-    ROTATED("token", KEY_SECRETS, BOT(wecom.tokens), BOT(wecom.token_count),
+    ROTATED("token", KEY_SECRETS, BOT(wecom.tokens), BOT(wecom.token_count), KEY_REQUIRED,
             "Token of the callback's configuration page."),
     ROTATED("aes_key", KEY_AES_KEYS, BOT(wecom.aes_keys), BOT(wecom.aes_key_count),
-            "EncodingAESKey of the same page, 43 characters."),
+            KEY_REQUIRED, "EncodingAESKey of the same page, 43 characters."),
     TEXT("receive_id", KEY_TEXT, BOT(wecom.receive_id), "", 0,
          "Empty for a bot made inside the enterprise."),
     TEXT("aibotid", KEY_TEXT, BOT(aibotid), "", 0,
@@ -204,13 +215,8 @@ static const struct config_key wecom_keys[] = {
          "Greeting when a user opens the chat; empty: none. Not used yet by this version."),
     TEXT("placeholder", KEY_TEXT, BOT(placeholder), "正在思考，请稍候…",
          KEY_NOT_EMPTY | KEY_SHOWN, "Shown until the answer begins."),
-    TEXT("busy_text", KEY_TEXT, BOT(busy_text), "当前咨询较多，暂时无法回答，请稍后再试。",
-         KEY_NOT_EMPTY | KEY_SHOWN, "Shown when the question could not be accepted in time."),
     TEXT("lost_text", KEY_TEXT, BOT(lost_text), "抱歉，这条回答已失效，请重新提问。",
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble of which nothing is known any more."),
-    TEXT("notice_text", KEY_TEXT, BOT(notice_text),
-         "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。", KEY_NOT_EMPTY | KEY_SHOWN,
-         "Added to an answer that was cut off by its deadline."),
     TEXT(
         "queue_text", KEY_TEXT, BOT(queue_text), "", KEY_SHOWN,
         "Shown instead of the placeholder while the question waits for a place of its pipeline "
@@ -230,8 +236,155 @@ static const struct config_key wecom_keys[] = {
            "as well."),
     TEXT("more_text", KEY_TEXT, BOT(more_text), "（内容较长，余下部分请见下一条消息）",
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble whose answer goes on in a second message."),
-    TEXT("cut_text", KEY_TEXT, BOT(cut_text), "（内容过长，余下部分未能显示）",
-         KEY_NOT_EMPTY | KEY_SHOWN, "Ends an answer that is longer than can be shown."),
+};
+
+static const struct config_choice bosshi_reply_modes[] = {
+    {"send", BOSSHI_SEND}, {"reply", BOSSHI_REPLY}, {NULL, 0}};
+static const struct config_choice bosshi_receivers[] = {{"chat_id", BOSSHI_CHAT_ID},
+                                                        {"open_id", BOSSHI_OPEN_ID},
+                                                        {"union_id", BOSSHI_UNION_ID},
+                                                        {"user_id", BOSSHI_USER_ID},
+                                                        {NULL, 0}};
+static const struct config_choice bosshi_senders[] = {{"open_id", BOSSHI_OPEN_ID},
+                                                      {"union_id", BOSSHI_UNION_ID},
+                                                      {"user_id", BOSSHI_USER_ID},
+                                                      {NULL, 0}};
+static const struct config_choice bosshi_encodings[] = {
+    {"object", BOSSHI_CONTENT_OBJECT}, {"string", BOSSHI_CONTENT_STRING}, {NULL, 0}};
+static const struct config_choice bosshi_wrappers[] = {
+    {"none", BOSSHI_WRAPPER_NONE},
+    {"compressiveCardContent", BOSSHI_WRAPPER_COMPRESSIVE},
+    {NULL, 0}};
+static const struct config_choice bosshi_uuid_places[] = {
+    {"query", BOSSHI_UUID_IN_QUERY}, {"body", BOSSHI_UUID_IN_BODY}, {NULL, 0}};
+static const struct config_choice bosshi_nestings[] = {{"auto", BOSSHI_TOKEN_AUTO},
+                                                       {"data", BOSSHI_TOKEN_IN_DATA},
+                                                       {"top", BOSSHI_TOKEN_ON_TOP},
+                                                       {NULL, 0}};
+static const struct config_choice bosshi_conversations[] = {{"chat", BOSSHI_BY_CHAT},
+                                                            {"chat_user", BOSSHI_BY_CHAT_USER},
+                                                            {"thread", BOSSHI_BY_THREAD},
+                                                            {NULL, 0}};
+static const struct config_choice bosshi_streams[] = {{"auto", BOSSHI_STREAM_AUTO},
+                                                      {"card", BOSSHI_STREAM_CARD},
+                                                      {"final", BOSSHI_STREAM_FINAL},
+                                                      {NULL, 0}};
+static const struct config_choice bosshi_units[] = {
+    {"characters", BOSSHI_CHARACTERS}, {"bytes", BOSSHI_BYTES}, {NULL, 0}};
+static const struct config_choice bosshi_classes[] = {
+    {"retry", BOSSHI_ERROR_RETRY},     {"refresh", BOSSHI_ERROR_REFRESH},
+    {"stop", BOSSHI_ERROR_STOP},       {"done", BOSSHI_ERROR_DONE},
+    {"no_card", BOSSHI_ERROR_NO_CARD}, {NULL, 0}};
+
+static const struct config_key bosshi_keys[] = {
+    TEXT("app_id", KEY_TEXT, BOSSHI(keys.app_id), NULL, KEY_REQUIRED | KEY_NOT_EMPTY,
+         "The app's id (`bli_…`)."),
+    TEXT("app_secret", KEY_SECRET, BOSSHI(app_secret), NULL, KEY_REQUIRED | KEY_NOT_EMPTY,
+         "Its secret, for calls of the API."),
+    ROTATED("verification_token", KEY_SECRETS, BOSSHI(keys.tokens), BOSSHI(keys.token_count),
+            KEY_REQUIRED, "Verification Token of the event subscription."),
+    ROTATED("encrypt_key", KEY_SECRETS, BOSSHI(keys.encrypt_keys),
+            BOSSHI(keys.encrypt_key_count), 0,
+            "Encrypt Key of the same page. Set: plain bodies are refused; not set: encrypted "
+            "ones are."),
+    NUMBER("check_signature", KEY_BOOL, BOSSHI(check_signature), 0, 0, 1,
+           "Check the signature of events that carry the three headers below; whether the "
+           "platform sends them is not known. Needs `encrypt_key`."),
+    TEXT("signature_header", KEY_TEXT, BOSSHI(signature_header), "X-Lark-Signature",
+         KEY_HEADER_NAME, "Its header."),
+    TEXT("timestamp_header", KEY_TEXT, BOSSHI(timestamp_header), "X-Lark-Request-Timestamp",
+         KEY_HEADER_NAME, "What is signed first."),
+    TEXT("nonce_header", KEY_TEXT, BOSSHI(nonce_header), "X-Lark-Request-Nonce",
+         KEY_HEADER_NAME, "What is signed second."),
+    {.name = "event_types",
+     .type = KEY_STRINGS,
+     .offset = BOSSHI(event_types),
+     .text = "im.message.receive",
+     .help = "Events that are questions, each also with `_v1`, `_v2`, …; all others are "
+             "published to the events topic."},
+    CHOICE("conversation", KEY_CHOICE, BOSSHI(conversation), "chat", bosshi_conversations, 0,
+           "What is one conversation: the chat, one user in it, or one chain of replies."),
+    CHOICE("sender_id", KEY_CHOICE, BOSSHI(sender_id), "open_id", bosshi_senders, 0,
+           "Which id is the sender's; never another one, also where this one is missing."),
+    TEXT("bot_open_id", KEY_TEXT, BOSSHI(bot_open_id), "", 0,
+         "The bot's own open id: its mention is taken out of the text."),
+    {.name = "bot_names",
+     .type = KEY_STRINGS,
+     .offset = BOSSHI(bot_names),
+     .help = "Names of the bot, for the same where its id is not known."},
+    NUMBER("max_age_ms", KEY_MS, BOSSHI(max_age_ms), 8 * HOUR_MS, MINUTE_MS, 168 * HOUR_MS,
+           "A question older than this is not answered but dead-lettered as `expired`; at "
+           "most `dedup_ttl_ms`."),
+    NUMBER("dedup_ttl_ms", KEY_MS, BOSSHI(dedup_ttl_ms), 9 * HOUR_MS, MINUTE_MS, 168 * HOUR_MS,
+           "How long an event is remembered; the platform repeats for 7.5 hours, so keep it "
+           "above 8."),
+    TEXT("api_base", KEY_HTTP_URL, BOSSHI(api_base), "https://hi-open.zhipin.com", 0,
+         "Host of the API, without a path."),
+    TEXT("token_path", KEY_TEXT, BOSSHI(token_path),
+         "/open-apis/auth/tenant_access_token/internal", KEY_PATH, "Path of the token call."),
+    TEXT("send_path", KEY_TEXT, BOSSHI(send_path), "/open-apis/im/v2/messages", KEY_PATH,
+         "Path of the send call."),
+    TEXT("reply_path", KEY_TEXT, BOSSHI(reply_path),
+         "/open-apis/im/v2/messages/{message_id}/reply", KEY_PATH | KEY_MESSAGE_PATH,
+         "Path of the reply call."),
+    TEXT("update_path", KEY_TEXT, BOSSHI(update_path),
+         "/open-apis/im/messages/{message_id}/update", KEY_PATH | KEY_MESSAGE_PATH,
+         "Path of the card update."),
+    CHOICE("reply_mode", KEY_CHOICE, BOSSHI(reply_mode), "send", bosshi_reply_modes, 0,
+           "Answer into the chat, or as a reply to the message (then `send` where the "
+           "platform does not know the call)."),
+    CHOICE("receive_id_type", KEY_CHOICE, BOSSHI(receive_id_type), "chat_id", bosshi_receivers,
+           0,
+           "Which id answers go to; the sender's are for direct chats, groups always get "
+           "`chat_id`."),
+    CHOICE("content_encoding", KEY_CHOICE, BOSSHI(content_encoding), "object", bosshi_encodings,
+           0, "`content` of the send call: an object, or its JSON text as a string."),
+    CHOICE("card_wrapper", KEY_CHOICE, BOSSHI(card_wrapper), "none", bosshi_wrappers, 0,
+           "Member around a card that is sent."),
+    CHOICE("uuid_in", KEY_CHOICE, BOSSHI(uuid_in), "query", bosshi_uuid_places, 0,
+           "Where a send carries the id by which the platform knows a repeat."),
+    CHOICE("token_nesting", KEY_CHOICE, BOSSHI(token_nesting), "auto", bosshi_nestings, 0,
+           "Where the token call's answer has the token; `auto`: in `data`, else on top."),
+    NUMBER("token_with_tenant", KEY_BOOL, BOSSHI(token_with_tenant), 0, 0, 1,
+           "The token call carries `tenant_key`, and every tenant has a token of its own."),
+    NUMBER("api_connect_timeout_ms", KEY_MS, BOSSHI(api_connect_timeout_ms), 5000, 50, 60000,
+           "Longest wait for a connection."),
+    NUMBER("api_timeout_ms", KEY_MS, BOSSHI(api_timeout_ms), 15000, 50, 120000,
+           "Longest wait for an answer of the API."),
+    NUMBER("api_attempts", KEY_INT, BOSSHI(api_attempts), 5, 1, 100, "Tries of one call."),
+    {.name = "api_errors",
+     .type = KEY_CODES,
+     .offset = BOSSHI(api_errors),
+     .count_offset = BOSSHI(api_error_count),
+     .choices = bosshi_classes,
+     .help = "How codes of the API are met, over what is built in: tried again, tried with a "
+             "new token, given up, taken for success, or tried as text instead of a card."},
+    CHOICE("stream", KEY_CHOICE, BOSSHI(stream), "auto", bosshi_streams, 0,
+           "`card`: a card that grows with the answer; `final`: text at the end; `auto`: a "
+           "card, and text where the platform refuses cards."),
+    NUMBER("update_interval_ms", KEY_MS, BOSSHI(update_interval_ms), 1000, 50, 60000,
+           "Shortest time between two updates of a card."),
+    NUMBER("chat_interval_ms", KEY_MS, BOSSHI(chat_interval_ms), 200, 0, 60000,
+           "Shortest time between two calls for one chat."),
+    NUMBER("text_limit", KEY_INT, BOSSHI(text_limit), 5000, 100, 1000000,
+           "Longest text of one message; what is longer goes on in the next."),
+    NUMBER("card_limit", KEY_INT, BOSSHI(card_limit), 5000, 100, 1000000,
+           "Longest text of a card."),
+    CHOICE("text_limit_unit", KEY_CHOICE, BOSSHI(text_limit_unit), "characters", bosshi_units,
+           0, "What both count."),
+    TEXT("card_header", KEY_TEXT, BOSSHI(card_header), "", KEY_SHOWN,
+         "Title of the card; empty: none."),
+    TEXT("placeholder", KEY_TEXT, BOT(placeholder), "", KEY_SHOWN,
+         "Shown in the card until the answer begins; empty: the card comes with the first "
+         "text."),
+    NUMBER("stream_deadline_ms", KEY_MS, BOT(stream_deadline_ms), 10 * MINUTE_MS, 1000, HOUR_MS,
+           "When an answer is ended at the latest, from the first acceptance on; then "
+           "`notice_text`, and the question is dead-lettered."),
+    NUMBER("late_after_ms", KEY_MS, BOSSHI(late_after_ms), 10 * MINUTE_MS, 0, 168 * HOUR_MS,
+           "A question that was older when it was accepted is answered with `late_text` in "
+           "front."),
+    TEXT("late_text", KEY_TEXT, BOSSHI(late_text), "（这条消息到得很晚，现在为您回答）",
+         KEY_SHOWN, "See `late_after_ms`; empty: answered like any other."),
 };
 
 static const struct config_choice pipeline_types[] = {{"openai", PIPELINE_OPENAI},
@@ -324,6 +477,13 @@ const struct config_group config_groups[] = {
      .help = "Further keys of a WeCom bot (callback mode). `token` and `aes_key` take a string "
              "or `[current, previous]` while they are being changed.",
      KEYS(wecom_keys)},
+    {.kind = GROUP_BOT,
+     .section = "bots",
+     .variant = "bosshi",
+     .help =
+         "Further keys of a BOSSHI bot. `verification_token` and `encrypt_key` take a string "
+         "or `[current, previous]` while they are being changed.",
+     KEYS(bosshi_keys)},
     {.kind = GROUP_PIPELINE,
      .section = "pipelines",
      .later = (const char *const[]){"fallback", NULL},

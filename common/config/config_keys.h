@@ -15,9 +15,11 @@ enum key_type {
     KEY_LISTEN,    /* char *; numeric address and port */
     KEY_HTTP_URL,  /* char * */
     KEY_STORE_URL, /* char * */
-    KEY_SECRETS,   /* char *[WECOM_ROTATION_MAX] and a count */
-    KEY_AES_KEYS,  /* uint8_t[WECOM_ROTATION_MAX][CRYPTO_AES_KEY_BYTES] and a count */
+    KEY_SECRETS,   /* char *[SECRET_ROTATION_MAX] and a count */
+    KEY_AES_KEYS,  /* uint8_t[SECRET_ROTATION_MAX][CRYPTO_AES_KEY_BYTES] and a count */
     KEY_STRINGS,   /* char **, NULL-terminated, or NULL */
+    KEY_CHOICE,    /* enum, one of the choices */
+    KEY_CODES,     /* struct config_code * and a count; numbers to the choices */
     KEY_HEADERS,   /* char **, "Name: value", NULL-terminated, or NULL */
     KEY_OBJECT,    /* char *; JSON text, or NULL */
     KEY_INT,       /* int64_t */
@@ -32,7 +34,10 @@ enum key_flag {
     KEY_NOT_EMPTY = 2,
     KEY_SHOWN =
         4, /* to users: at most CONFIG_SHOWN_MAX_BYTES, so that it fits beside an answer */
-    KEY_HOST = 8, /* each string is a host's name or address */
+    KEY_HOST = 8,          /* each string is a host's name or address */
+    KEY_PATH = 16,         /* begins with '/', printable ASCII */
+    KEY_MESSAGE_PATH = 32, /* and holds BOSSHI_PATH_MESSAGE_ID */
+    KEY_HEADER_NAME = 64,
 };
 #define CONFIG_SHOWN_MAX_BYTES 2048
 
@@ -87,6 +92,9 @@ const struct config_group *config_group_of(enum group_kind kind, const char *var
 /* The key by which a kind's variants are told apart ("platform", "type"). */
 const struct config_key *config_kind_key(enum group_kind kind);
 const struct config_choice *config_choice_of(const struct config_choice *choices, int value);
+/* By its name, or NULL. */
+const struct config_choice *config_choice_named(const struct config_choice *choices,
+                                                const char *name);
 
 static inline void *config_field(void *base, size_t offset)
 {
@@ -164,7 +172,11 @@ void config_accept_text(struct reader *r, const struct config_key *k, void *base
 /* Whether `text` is right for a text type; the mistake is reported. */
 bool config_check_text(struct reader *r, const struct config_key *k, const char *path,
                        const char *text);
+/* The choice of that name, or NULL with the mistake reported. */
+const struct config_choice *config_check_choice(struct reader *r, const struct config_key *k,
+                                                const char *path, const char *text);
 bool config_check_name(struct reader *r, const char *path, struct bytes name);
+bool config_is_header_name(struct bytes name);
 bool config_is_host(const char *text); /* a name or IPv4 address, without a port */
 /* A librdkafka property; takes `value`. `is_shown`: it stands in the file as it is, so that the
  * report may quote it. */

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { GROUPS_PER_OBJECT = 2, NAMES_MAX = 64 };
+enum { GROUPS_PER_OBJECT = 2, NAMES_MAX = 96 };
 
 /* The object being read and the groups whose keys it may have. */
 struct object {

@@ -53,6 +53,8 @@ static void write_type(struct buf *out, const struct config_key *k, enum group_k
         [KEY_BOOL] = "true or false",
         [KEY_SETTING] = "string",
     };
+    if (k->type == KEY_CODES)
+        buf_append_str(out, "object of numbers to ");
     if (k->choices)
         write_choices(out, k, kind);
     else if (k->type == KEY_INT || k->type == KEY_MS)

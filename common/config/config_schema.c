@@ -21,7 +21,7 @@ static void write_rotation(struct json_writer *w)
     text(w, "type", "string");
     json_close(w, '}');
     json_i64(w, "minItems", 1);
-    json_i64(w, "maxItems", WECOM_ROTATION_MAX);
+    json_i64(w, "maxItems", SECRET_ROTATION_MAX);
     json_close(w, '}');
     json_close(w, ']');
 }
@@ -49,6 +49,14 @@ static void write_text(struct json_writer *w, const struct config_key *k)
         text(w, "default", k->text);
 }
 
+static void write_codes(struct json_writer *w, const struct config_key *k)
+{
+    text(w, "type", "object");
+    json_open(w, "additionalProperties", '{');
+    write_text(w, k);
+    json_close(w, '}');
+}
+
 static void write_value(struct json_writer *w, const struct config_key *k)
 {
     switch (k->type) {
@@ -63,6 +71,9 @@ static void write_value(struct json_writer *w, const struct config_key *k)
             text(w, NULL, k->text);
             json_close(w, ']');
         }
+        break;
+    case KEY_CODES:
+        write_codes(w, k);
         break;
     case KEY_HEADERS:
         write_container(w, "object", "additionalProperties");

@@ -75,9 +75,9 @@ static void set_rotation(struct reader *r, const struct config_key *k, void *bas
                        json_type(j) == JSON_ARRAY ? "empty list" : config_type_name(j));
         return;
     }
-    if (given > WECOM_ROTATION_MAX) {
+    if (given > SECRET_ROTATION_MAX) {
         config_mistake(r, path, "at most %d entries (current, previous), %zu given",
-                       WECOM_ROTATION_MAX, given);
+                       SECRET_ROTATION_MAX, given);
         return;
     }
     for (size_t i = 0; i < given; i++) {
@@ -127,17 +127,6 @@ struct members {
     bool is_first;
 };
 
-/* RFC 9110 token. */
-static bool is_header_name(struct bytes name)
-{
-    for (size_t i = 0; i < name.len; i++) {
-        unsigned char c = (unsigned char)name.ptr[i];
-        if (!isalnum(c) && (c == 0 || !strchr("!#$%&'*+-.^_`|~", c)))
-            return false;
-    }
-    return name.len > 0;
-}
-
 static bool is_header_value(const char *value)
 {
     for (; *value; value++)
@@ -151,7 +140,7 @@ static void add_header(struct bytes name, const struct json *value, void *arg)
     const struct members *m = arg;
     char path[CONFIG_PATH_BYTES];
     config_path(path, m->path, name);
-    if (!is_header_name(name)) {
+    if (!config_is_header_name(name)) {
         config_mistake(m->reader, path, "is no name of an HTTP header");
         return;
     }
@@ -248,6 +237,57 @@ static void set_object(struct reader *r, const struct config_key *k, void *base,
     buf_free(&out);
 }
 
+static void set_choice(struct reader *r, const struct config_key *k, void *base,
+                       const char *path, const struct json *j)
+{
+    char *text = config_string(r, path, j);
+    const struct config_choice *choice = text ? config_check_choice(r, k, path, text) : NULL;
+    if (choice)
+        *(int *)config_field(base, k->offset) = choice->value;
+    config_text_free(text);
+}
+
+struct codes {
+    struct reader *reader;
+    const struct config_key *key;
+    void *base;
+    const char *path;
+};
+
+static void add_code(struct bytes name, const struct json *value, void *arg)
+{
+    const struct codes *codes = arg;
+    const struct config_key *k = codes->key;
+    char path[CONFIG_PATH_BYTES];
+    struct config_code added = {0};
+    config_path(path, codes->path, name);
+    if (!bytes_to_i64(name, &added.code)) {
+        config_mistake(codes->reader, path, "an integer expected as name");
+        return;
+    }
+    char *text = config_string(codes->reader, path, value);
+    const struct config_choice *choice =
+        text ? config_check_choice(codes->reader, k, path, text) : NULL;
+    config_text_free(text);
+    if (!choice)
+        return;
+    added.value = choice->value;
+    struct config_code **list = config_field(codes->base, k->offset);
+    size_t *count = config_field(codes->base, k->count_offset);
+    *list = brg_realloc(*list, (*count + 1) * sizeof **list);
+    (*list)[(*count)++] = added;
+}
+
+static void set_codes(struct reader *r, const struct config_key *k, void *base,
+                      const char *path, const struct json *j)
+{
+    struct codes codes = {.reader = r, .key = k, .base = base, .path = path};
+    if (json_type(j) == JSON_OBJECT)
+        json_each(j, add_code, &codes);
+    else
+        config_mistake(r, path, "object expected, %s given", config_type_name(j));
+}
+
 static void set_bool(struct reader *r, const struct config_key *k, void *base, const char *path,
                      const struct json *j)
 {
@@ -276,6 +316,12 @@ void config_set(struct reader *r, const struct config_key *k, void *base, const 
         break;
     case KEY_STRINGS:
         set_strings(r, k, base, path, j);
+        break;
+    case KEY_CHOICE:
+        set_choice(r, k, base, path, j);
+        break;
+    case KEY_CODES:
+        set_codes(r, k, base, path, j);
         break;
     case KEY_HEADERS:
         set_headers(r, k, base, path, j);

@@ -11,6 +11,8 @@
 enum { CRYPTO_SHA1_BYTES = 20, CRYPTO_SHA256_BYTES = 32, CRYPTO_MD5_BYTES = 16 };
 enum { CRYPTO_AES_KEY_BYTES = 32, CRYPTO_AES_IV_BYTES = 16, CRYPTO_AES_BLOCK_BYTES = 16 };
 
+enum { SECRET_ROTATION_MAX = 2 }; /* [current, previous] while a secret is being changed */
+
 struct crypto;
 struct crypto *crypto_new(void);
 void crypto_free(struct crypto *c);

@@ -19,13 +19,12 @@
  * it escaped, and any callback of 256 KiB; `out` holds its envelope. */
 #define WECOM_PLAIN_MAX_BYTES ((size_t)(256 * 1024))
 #define WECOM_REPLY_MAX_BYTES ((size_t)(384 * 1024))
-enum { WECOM_ROTATION_MAX = 2 }; /* [current, previous] */
 
 /* The secrets of one bot. Tokens and keys rotate independently. */
 struct wecom_keys {
-    char *tokens[WECOM_ROTATION_MAX];
+    char *tokens[SECRET_ROTATION_MAX];
     size_t token_count;
-    uint8_t aes_keys[WECOM_ROTATION_MAX][CRYPTO_AES_KEY_BYTES];
+    uint8_t aes_keys[SECRET_ROTATION_MAX][CRYPTO_AES_KEY_BYTES];
     size_t aes_key_count;
     char *receive_id; /* "" for a bot made inside the enterprise */
 };

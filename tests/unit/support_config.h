@@ -24,6 +24,12 @@ struct parts {
 #define BOT_WITH(members)                                                                     \
     "[{\"name\":\"helpdesk\",\"platform\":\"wecom\",\"token\":\"tok\",\"aes_key\":\"" AES_KEY \
     "\",\"pipeline\":\"main\"," members "}]"
+#define GOOD_BOSSHI_BOT                                                                      \
+    "{\"name\":\"erp\",\"platform\":\"bosshi\",\"app_id\":\"bli_1\",\"app_secret\":\"sec\"," \
+    "\"verification_token\":\"vt\",\"pipeline\":\"main\"}"
+#define BOSSHI_WITH(members)                                                                  \
+    "[{\"name\":\"erp\",\"platform\":\"bosshi\",\"app_id\":\"bli_1\",\"app_secret\":\"sec\"," \
+    "\"verification_token\":\"vt\",\"pipeline\":\"main\"," members "}]"
 #define OPENAI_WITH(members) \
     "{\"main\":{\"type\":\"openai\",\"url\":\"http://h/v1\",\"model\":\"m\"," members "}}"
 

@@ -88,6 +88,10 @@ static void check_default(const struct config_key *k, const void *base)
         return;
     if (config_is_text(k->type))
         assert_string_equal(*(char *const *)field, k->text);
+    else if (k->type == KEY_CHOICE)
+        assert_string_equal(config_choice_of(k->choices, *(const int *)field)->name, k->text);
+    else if (k->type == KEY_SECRETS)
+        assert_int_equal(*(const size_t *)config_field_const(base, k->count_offset), 0);
     else if (k->type == KEY_BOOL)
         assert_int_equal(*(const bool *)field, k->number);
     else if (k->type == KEY_INT || k->type == KEY_MS) {
@@ -101,17 +105,59 @@ static void check_default(const struct config_key *k, const void *base)
         assert_null(*(void *const *)field);
 }
 
+/* Every kind of key that only BOSSHI has, given. */
+static void bosshi_values(void **state)
+{
+    (void)state;
+    struct config *c = config_load_good(&(struct parts){
+        .bots = BOSSHI_WITH("\"verification_token\":[\"new\",\"old\"],"
+                            "\"encrypt_key\":\"test key\",\"check_signature\":true,"
+                            "\"stream\":\"final\",\"receive_id_type\":\"user_id\","
+                            "\"event_types\":[\"a\",\"b\"],\"bot_names\":[\"助手\"],"
+                            "\"stream_deadline_ms\":3000000,\"placeholder\":\"\","
+                            "\"api_errors\":{\"230099\":\"no_card\",\"-1\":\"retry\"}")});
+    const struct config_bot *bot = &c->bots[0];
+    const struct config_bosshi *b = &bot->bosshi;
+    uint8_t first = 0xfa; /* of SHA-256("test key") */
+    assert_int_equal(bot->platform, PLATFORM_BOSSHI);
+    assert_int_equal(b->keys.token_count, 2);
+    assert_string_equal(b->keys.tokens[1], "old");
+    assert_int_equal(b->keys.encrypt_key_count, 1);
+    assert_int_equal(b->keys.aes_keys[0][0], first);
+    assert_int_equal(b->stream, BOSSHI_STREAM_FINAL);
+    assert_int_equal(b->receive_id_type, BOSSHI_USER_ID);
+    assert_string_equal(b->event_types[1], "b");
+    assert_string_equal(b->bot_names[0], "助手");
+    assert_int_equal(bot->stream_deadline_ms, 3000000);
+    assert_string_equal(bot->placeholder, "");
+    assert_int_equal(b->api_error_count, 2);
+    assert_int_equal(b->api_errors[0].code, 230099);
+    assert_int_equal(b->api_errors[0].value, BOSSHI_ERROR_NO_CARD);
+    assert_int_equal(b->api_errors[1].code, -1);
+    struct buf dump;
+    buf_init(&dump, CONFIG_TEXT_MAX_BYTES);
+    config_write_dump(&dump, c);
+    buf_append_char(&dump, 0);
+    assert_non_null(strstr(dump.ptr, "\"230099\": \"no_card\""));
+    assert_non_null(strstr(dump.ptr, "\"stream\": \"final\""));
+    assert_null(strstr(dump.ptr, "test key"));
+    assert_null(strstr(dump.ptr, "\"sec\""));
+    buf_free(&dump);
+    config_unref(c);
+}
+
 /* Whatever is added to the table: its default is in its range and arrives. */
 static void table_defaults(void **state)
 {
     (void)state;
     struct config *c = config_load_good(
-        &(struct parts){.pipelines = "{\"main\":{\"type\":\"echo\"},\"o\":{\"type\":\"openai\","
+        &(struct parts){.bots = "[" GOOD_BOT "," GOOD_BOSSHI_BOT "]",
+                        .pipelines = "{\"main\":{\"type\":\"echo\"},\"o\":{\"type\":\"openai\","
                                      "\"url\":\"http://h\",\"model\":\"m\"}}"});
     for (const struct config_group *g = config_groups; g < config_groups_end(); g++) {
         const void *base = c;
         if (g->kind == GROUP_BOT)
-            base = &c->bots[0];
+            base = &c->bots[g->variant && strcmp(g->variant, "bosshi") == 0];
         if (g->kind == GROUP_PIPELINE)
             base = &c->pipelines[g->variant && strcmp(g->variant, "openai") == 0];
         assert_true(strlen(g->help) > 0);
@@ -194,10 +240,8 @@ static const struct mistake bot_mistakes[] = {
             "bots[0].pipeline: no pipeline \"mian\", did you mean \"main\"?"),
     MISTAKE(bots, BOT_WITH("\"pipeline\":\"other\""),
             "bots[0].pipeline: no pipeline \"other\" under pipelines"),
-    MISTAKE(bots, BOT_WITH("\"platform\":\"bosshi\",\"app_id\":\"bli_1\""),
-            "bots[0].platform: \"bosshi\" is not supported by this version (wecom)"),
     MISTAKE(bots, BOT_WITH("\"platform\":\"slack\""),
-            "bots[0].platform: one of wecom expected"),
+            "bots[0].platform: one of wecom, bosshi expected"),
     MISTAKE(bots, BOT_WITH("\"platform\":3"),
             "bots[0].platform: string expected, integer given"),
     MISTAKE(bots, "[{\"name\":\"a\",\"pipeline\":\"main\"}]", "bots[0].platform: missing"),
@@ -227,6 +271,46 @@ static const struct mistake bot_mistakes[] = {
             "bots[0].welcom: unknown key, did you mean \"welcome\"?"),
     MISTAKE(bots, BOT_WITH("\"welcome\":\"a\\u0000b\""),
             "bots[0].welcome: holds a NUL character"),
+};
+
+static const struct mistake bosshi_mistakes[] = {
+    MISTAKE(bots, "[{\"name\":\"a\",\"platform\":\"bosshi\",\"pipeline\":\"main\"}]",
+            "bots[0].app_id: missing\nbots[0].app_secret: missing\n"
+            "bots[0].verification_token: missing"),
+    MISTAKE(bots, BOSSHI_WITH("\"app_id\":\"\""), "bots[0].app_id: empty"),
+    MISTAKE(bots, BOSSHI_WITH("\"verification_token\":[\"a\",\"b\",\"c\"]"),
+            "bots[0].verification_token: at most 2 entries (current, previous), 3 given"),
+    MISTAKE(bots, BOSSHI_WITH("\"encrypt_key\":\"\""), "bots[0].encrypt_key: empty"),
+    MISTAKE(bots, BOSSHI_WITH("\"token\":\"x\""), "bots[0].token: unknown key"),
+    MISTAKE(bots, BOSSHI_WITH("\"lost_text\":\"x\""),
+            "bots[0].lost_text: unknown key, did you mean \"busy_text\"?"),
+    MISTAKE(bots, BOSSHI_WITH("\"stream\":\"bubble\""),
+            "bots[0].stream: one of auto, card, final expected"),
+    MISTAKE(bots, BOSSHI_WITH("\"stream\":1"),
+            "bots[0].stream: string expected, integer given"),
+    MISTAKE(bots, BOSSHI_WITH("\"sender_id\":\"chat_id\""),
+            "bots[0].sender_id: one of open_id, union_id, user_id expected"),
+    MISTAKE(bots, BOSSHI_WITH("\"send_path\":\"open-apis\""),
+            "bots[0].send_path: /path without query expected"),
+    MISTAKE(bots, BOSSHI_WITH("\"update_path\":\"/update?x={message_id}\""),
+            "bots[0].update_path: /path without query expected"),
+    MISTAKE(bots, BOSSHI_WITH("\"reply_path\":\"/reply\""),
+            "bots[0].reply_path: a path with {message_id} expected"),
+    MISTAKE(bots, BOSSHI_WITH("\"nonce_header\":\"X Nonce\""),
+            "bots[0].nonce_header: is no name of an HTTP header"),
+    MISTAKE(bots, BOSSHI_WITH("\"nonce_header\":\"\""),
+            "bots[0].nonce_header: is no name of an HTTP header"),
+    MISTAKE(bots, BOSSHI_WITH("\"check_signature\":true"),
+            "bots[0].check_signature: needs encrypt_key"),
+    MISTAKE(bots, BOSSHI_WITH("\"dedup_ttl_ms\":28799999"),
+            "bots[0].max_age_ms: at most dedup_ttl_ms (28799999) expected, 28800000 given"),
+    MISTAKE(bots, BOSSHI_WITH("\"api_errors\":[]"),
+            "bots[0].api_errors: object expected, list given"),
+    MISTAKE(bots, BOSSHI_WITH("\"api_errors\":{\"99991400\":\"later\",\"x\":\"stop\"}"),
+            "bots[0].api_errors.99991400: one of retry, refresh, stop, done, no_card expected\n"
+            "bots[0].api_errors.x: an integer expected as name"),
+    MISTAKE(bots, BOSSHI_WITH("\"api_base\":\"hi-open.zhipin.com\""),
+            "bots[0].api_base: http://host[:port]/path or https://… expected"),
 };
 
 static const struct mistake pipeline_mistakes[] = {
@@ -282,6 +366,8 @@ static void mistakes_by_path(void **state)
         config_expect(&section_mistakes[i].parts, section_mistakes[i].line);
     for (size_t i = 0; i < COUNT(bot_mistakes); i++)
         config_expect(&bot_mistakes[i].parts, bot_mistakes[i].line);
+    for (size_t i = 0; i < COUNT(bosshi_mistakes); i++)
+        config_expect(&bosshi_mistakes[i].parts, bosshi_mistakes[i].line);
     for (size_t i = 0; i < COUNT(pipeline_mistakes); i++)
         config_expect(&pipeline_mistakes[i].parts, pipeline_mistakes[i].line);
 }
@@ -367,10 +453,11 @@ static void unreadable_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contract_file),      cmocka_unit_test(contract_defaults),
-        cmocka_unit_test(table_defaults),     cmocka_unit_test(mistakes_by_path),
-        cmocka_unit_test(refused_properties), cmocka_unit_test(all_mistakes_at_once),
-        cmocka_unit_test(report_is_bounded),  cmocka_unit_test(unreadable_files),
+        cmocka_unit_test(contract_file),        cmocka_unit_test(contract_defaults),
+        cmocka_unit_test(table_defaults),       cmocka_unit_test(bosshi_values),
+        cmocka_unit_test(mistakes_by_path),     cmocka_unit_test(refused_properties),
+        cmocka_unit_test(all_mistakes_at_once), cmocka_unit_test(report_is_bounded),
+        cmocka_unit_test(unreadable_files),
     };
     return cmocka_run_group_tests(tests, config_files_begin, config_files_end);
 }
