@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 
-from stack import BIN, Process, free_ports, wait_for
+from stack import BIN, SLOW, Process, free_ports, wait_for
 from wecom import Bot, request, verify_url
 
 
@@ -124,13 +124,21 @@ def test_drain_and_second_signal(kafka, make_stack, ask):
     wait_for("the worker to be unready", lambda: _status(lambda: request(s.worker_ports[0], "GET", "/readyz").status) != 200)
     assert q.follow(30).final == q.expected
     assert s.workers[0].popen.wait(40) == 0
-    s.workers[0].popen = None
+    worker = s.workers[0].start()
+    busy = ask(s, directives="tokens=600 rate=10")
+    busy.send()
+    busy.follow(20 * SLOW, until=lambda text: text != s.bot.placeholder)
+    worker.signal(signal.SIGTERM)
+    wait_for("the worker to drain", lambda: _status(lambda: request(s.worker_ports[0], "GET", "/readyz").status) == 503)
+    worker.signal(signal.SIGTERM)
+    assert worker.popen.wait(10) == 75, "it waited for the answer"
+    worker.popen = None
     ingress = s.ingresses[0]
     ingress.signal(signal.SIGTERM)
     wait_for("the ingress to be unready", lambda: _status(lambda: request(s.admin_ports[0], "GET", "/readyz").status) == 503)
     assert verify_url(s.bot, s.ports[0]).status == 200, "still serves while the balancer takes it out"
     ingress.signal(signal.SIGTERM)
-    assert ingress.popen.wait(2) == 75
+    assert ingress.popen.wait(10) == 75
     ingress.popen = None
 
 
