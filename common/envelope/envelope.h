@@ -17,7 +17,18 @@ enum platform { PLATFORM_WECOM, PLATFORM_BOSSHI };
 const char *platform_name(enum platform p);
 
 enum chat_type { CHAT_SINGLE, CHAT_GROUP };
+/* What is one conversation. In single chats a user and his chat are the same. */
+enum conversation_scope {
+    SCOPE_CHAT,
+    SCOPE_CHAT_USER, /* one user in a group */
+    SCOPE_THREAD,    /* one chain of replies, named by its first message */
+};
 enum reply_mode { REPLY_STREAM, REPLY_SYNC, REPLY_API, REPLY_NONE };
+
+/* What a platform with several ids for one person said of one; each may be empty. */
+struct person_ids {
+    struct bytes open_id, union_id, user_id;
+};
 
 struct message {
     enum platform platform;
@@ -26,16 +37,22 @@ struct message {
     struct stream_id stream;
     struct bytes kind; /* "text", or the platform's type for what is published raw */
     enum chat_type chat_type;
+    enum conversation_scope scope;
     struct bytes chat_id;            /* empty in single chats of WeCom */
     struct bytes root_id, parent_id; /* reply chain; empty when none */
     struct bytes sender_id;          /* may be empty */
-    struct bytes tenant;
-    int64_t sent_at_ms; /* 0: the platform does not say */
+    struct person_ids sender_ids;    /* BOSSHI */
+    struct bytes tenant;             /* the sender's */
+    struct bytes app_id, app_tenant; /* BOSSHI: who received it, and where that is installed */
+    int64_t sent_at_ms;              /* 0: the platform does not say */
     int64_t received_at_ms;
     int64_t start_at_ms; /* when the bubble's clock began (design section 4, Time) */
     int64_t deadline_at_ms;
-    struct bytes text; /* whole readable text */
+    struct bytes text;     /* whole readable text */
+    struct bytes parts;    /* out only, JSON array; empty: made of kind and text */
+    struct bytes mentions; /* out only, JSON array, or empty */
     enum reply_mode reply_mode;
+    struct bytes reply_message_id; /* the platform's id of the message, where answers need it */
     struct bytes response_url;
     const struct json
         *raw;              /* the platform's object, less its secrets; NULL: raw_text instead */
@@ -74,9 +91,10 @@ enum brg_err envelope_encode(struct envelope *e, const struct message *m, const 
                              struct crypto *c) BRG_MUST_CHECK;
 
 /* Appends the Kafka key: bot + chat (group) or bot + user (single), with the fallbacks of
- * design section 4; also the conversation id in the value. "bot:c:chat", "bot:u:user" or
- * "bot:m:message"; ':', '%', white space and control characters inside an id are
- * percent-encoded, so that two different conversations never have one name. */
+ * design section 4, and what a narrower scope adds; also the conversation id in the value.
+ * "bot:c:chat", "bot:u:user" or "bot:m:message", then ":u:user" or ":t:message"; ':', '%',
+ * white space and control characters inside an id are percent-encoded, so that two different
+ * conversations never have one name. */
 void message_conversation(struct buf *out, const struct message *m);
 /* Appends the name of the unit of order: bot + chat + user ("bot:c:chat:u:user"). */
 void message_lane(struct buf *out, const struct message *m);

@@ -83,11 +83,24 @@ static enum brg_err read_people(const struct json *root, struct message *m,
     if (type < 0)
         return bad(error, "conversation.type");
     m->chat_type = (enum chat_type)type;
+    int scope = json_get(conversation, "scope")
+                    ? get_word(conversation, "scope", envelope_scopes)
+                    : SCOPE_CHAT;
+    if (scope < 0)
+        return bad(error, "conversation.scope");
+    m->scope = (enum conversation_scope)scope;
     m->chat_id = json_get_string(conversation, "chat_id");
     m->root_id = json_string(json_at(conversation, "/thread/root_id"));
     m->parent_id = json_string(json_at(conversation, "/thread/parent_id"));
     m->sender_id = json_string(json_at(root, "/sender/id"));
+    m->sender_ids = (struct person_ids){
+        .open_id = json_string(json_at(root, "/sender/ids/open_id")),
+        .union_id = json_string(json_at(root, "/sender/ids/union_id")),
+        .user_id = json_string(json_at(root, "/sender/ids/user_id")),
+    };
     m->tenant = json_string(json_at(root, "/sender/tenant"));
+    m->app_id = json_string(json_at(root, "/app/id"));
+    m->app_tenant = json_string(json_at(root, "/app/tenant"));
     return BRG_OK;
 }
 
@@ -116,6 +129,7 @@ static enum brg_err read_content(const struct json *root, struct message *m,
     if (mode < 0)
         return bad(error, "reply.mode");
     m->reply_mode = (enum reply_mode)mode;
+    m->reply_message_id = json_get_string(reply, "message_id");
     m->response_url = json_get_string(reply, "response_url");
     m->raw = json_get(root, "raw");
     return BRG_OK;

@@ -30,6 +30,8 @@ static void write_conversation(struct json_writer *w, const struct message *m, s
     json_open(w, "conversation", '{');
     json_str(w, "id", id);
     json_str(w, "type", bytes_of_str(envelope_chat_types[m->chat_type]));
+    if (m->scope != SCOPE_CHAT)
+        json_str(w, "scope", bytes_of_str(envelope_scopes[m->scope]));
     write_optional(w, "chat_id", m->chat_id);
     if (m->root_id.len > 0 || m->parent_id.len > 0) {
         json_open(w, "thread", '{');
@@ -38,15 +40,32 @@ static void write_conversation(struct json_writer *w, const struct message *m, s
         json_close(w, '}');
     }
     json_close(w, '}');
-    json_open(w, "sender", '{');
-    json_str(w, "id", m->sender_id);
-    write_optional(w, "tenant", m->tenant);
-    json_close(w, '}');
 }
 
-static void write_content(struct json_writer *w, const struct message *m)
+static void write_people(struct json_writer *w, const struct message *m)
 {
-    json_str(w, "text", m->text);
+    const struct person_ids *ids = &m->sender_ids;
+    json_open(w, "sender", '{');
+    json_str(w, "id", m->sender_id);
+    if (ids->open_id.len > 0 || ids->union_id.len > 0 || ids->user_id.len > 0) {
+        json_open(w, "ids", '{');
+        write_optional(w, "open_id", ids->open_id);
+        write_optional(w, "union_id", ids->union_id);
+        write_optional(w, "user_id", ids->user_id);
+        json_close(w, '}');
+    }
+    write_optional(w, "tenant", m->tenant);
+    json_close(w, '}');
+    if (m->app_id.len > 0 || m->app_tenant.len > 0) {
+        json_open(w, "app", '{');
+        write_optional(w, "id", m->app_id);
+        write_optional(w, "tenant", m->app_tenant);
+        json_close(w, '}');
+    }
+}
+
+static void write_parts(struct json_writer *w, const struct message *m)
+{
     json_open(w, "parts", '[');
     if (bytes_eq_str(m->kind, "text")) {
         json_open(w, NULL, '{');
@@ -55,8 +74,20 @@ static void write_content(struct json_writer *w, const struct message *m)
         json_close(w, '}');
     }
     json_close(w, ']');
+}
+
+static void write_content(struct json_writer *w, const struct message *m)
+{
+    json_str(w, "text", m->text);
+    if (m->parts.len > 0)
+        json_raw(w, "parts", m->parts);
+    else
+        write_parts(w, m);
+    if (m->mentions.len > 0)
+        json_raw(w, "mentions", m->mentions);
     json_open(w, "reply", '{');
     json_str(w, "mode", bytes_of_str(envelope_reply_modes[m->reply_mode]));
+    write_optional(w, "message_id", m->reply_message_id);
     write_optional(w, "response_url", m->response_url);
     json_close(w, '}');
 }
@@ -73,6 +104,7 @@ static void write_value(struct buf *out, const struct message *m, struct bytes c
     write_optional(&w, "stream", bytes_of_str(m->stream.text));
     json_str(&w, "kind", m->kind);
     write_conversation(&w, m, conversation);
+    write_people(&w, m);
     if (m->sent_at_ms != 0)
         json_i64(&w, "sent_at", m->sent_at_ms);
     json_i64(&w, "received_at", m->received_at_ms);

@@ -4,6 +4,8 @@ const char *const envelope_platforms[] = {
     [PLATFORM_WECOM] = "wecom", [PLATFORM_BOSSHI] = "bosshi", NULL};
 const char *const envelope_chat_types[] = {
     [CHAT_SINGLE] = "single", [CHAT_GROUP] = "group", NULL};
+const char *const envelope_scopes[] = {
+    [SCOPE_CHAT] = "chat", [SCOPE_CHAT_USER] = "chat_user", [SCOPE_THREAD] = "thread", NULL};
 const char *const envelope_reply_modes[] = {[REPLY_STREAM] = "stream",
                                             [REPLY_SYNC] = "sync",
                                             [REPLY_API] = "api",
@@ -44,18 +46,24 @@ static bool is_by_chat(const struct message *m)
 
 void message_conversation(struct buf *out, const struct message *m)
 {
+    bool is_chat = is_by_chat(m);
     append_id(out, m->bot);
-    if (is_by_chat(m))
+    if (is_chat)
         append_part(out, ":c:", m->chat_id);
     else if (m->sender_id.len > 0)
         append_part(out, ":u:", m->sender_id);
     else
         append_part(out, ":m:", m->message_id);
+    struct bytes thread = m->root_id.len > 0 ? m->root_id : m->reply_message_id;
+    if (m->scope == SCOPE_CHAT_USER && is_chat && m->sender_id.len > 0)
+        append_part(out, ":u:", m->sender_id);
+    else if (m->scope == SCOPE_THREAD && thread.len > 0)
+        append_part(out, ":t:", thread);
 }
 
 void message_lane(struct buf *out, const struct message *m)
 {
     message_conversation(out, m);
-    if (is_by_chat(m) && m->sender_id.len > 0)
+    if (m->scope != SCOPE_CHAT_USER && is_by_chat(m) && m->sender_id.len > 0)
         append_part(out, ":u:", m->sender_id);
 }

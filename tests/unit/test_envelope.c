@@ -142,6 +142,42 @@ static void value_key_and_headers_are_exact(void **state)
     assert_int_equal(envelope.header_count, 8);
 }
 
+static void what_only_bosshi_has_is_exact(void **state)
+{
+    (void)state;
+    struct message m = sample();
+    m.platform = PLATFORM_BOSSHI;
+    m.kind = BYTES_LIT("image");
+    m.scope = SCOPE_THREAD;
+    m.root_id = BYTES_LIT("r~");
+    m.sender_ids = (struct person_ids){.open_id = BYTES_LIT("ou_1"), .user_id = BYTES_LIT("7")};
+    m.tenant = BYTES_LIT("t1~");
+    m.app_id = BYTES_LIT("bli_1");
+    m.app_tenant = BYTES_LIT("t2");
+    m.parts = BYTES_LIT("[{\"type\":\"image\",\"key\":\"k\"}]");
+    m.mentions = BYTES_LIT("[{\"name\":\"Tom\"}]");
+    m.reply_mode = REPLY_API;
+    m.reply_message_id = BYTES_LIT("m~");
+    m.response_url = BYTES_LIT("");
+    assert_int_equal(envelope_encode(&envelope, &m, ENVELOPE_TYPE_REQUEST, crypto), BRG_OK);
+    static const char expected[] =
+        "\"kind\":\"image\",\"conversation\":{\"id\":\"helpdesk:c:wr1:t:r~\",\"type\":"
+        "\"group\","
+        "\"scope\":\"thread\",\"chat_id\":\"wr1\",\"thread\":{\"root_id\":\"r~\"}},"
+        "\"sender\":{\"id\":\"li.si\",\"ids\":{\"open_id\":\"ou_1\",\"user_id\":\"7\"},"
+        "\"tenant\":\"t1~\"},\"app\":{\"id\":\"bli_1\",\"tenant\":\"t2\"},"
+        "\"received_at\":1770000010000,\"deadline_at\":1770000349000,"
+        "\"text\":\"\\\"你好\\\"\\n\",\"parts\":[{\"type\":\"image\",\"key\":\"k\"}],"
+        "\"mentions\":[{\"name\":\"Tom\"}],\"reply\":{\"mode\":\"api\",\"message_id\":\"m~\"},"
+        "\"raw\":{\"a\":[1]}}";
+    struct bytes value = buf_bytes(&envelope.value);
+    assert_true(value.len > sizeof expected);
+    struct bytes tail =
+        bytes_of(value.ptr + value.len - (sizeof expected - 1), sizeof expected - 1);
+    if (!bytes_eq_str(tail, expected))
+        fail_msg("'" BYTES_FMT "'", BYTES_ARG(value));
+}
+
 static void names(const struct message *m, const char *conversation, const char *lane)
 {
     struct buf b;
@@ -185,6 +221,28 @@ static void conversations_and_lanes(void **state)
     }
 }
 
+static void narrower_conversations(void **state)
+{
+    (void)state;
+    struct message m = {.bot = BYTES_LIT("b"),
+                        .message_id = BYTES_LIT("id"),
+                        .chat_type = CHAT_GROUP,
+                        .chat_id = BYTES_LIT("c1"),
+                        .sender_id = BYTES_LIT("u1")};
+    m.scope = SCOPE_CHAT_USER;
+    names(&m, "b:c:c1:u:u1", "b:c:c1:u:u1");
+    m.scope = SCOPE_THREAD;
+    names(&m, "b:c:c1", "b:c:c1:u:u1"); /* a platform that names no message */
+    m.reply_message_id = BYTES_LIT("m1~");
+    names(&m, "b:c:c1:t:m1~", "b:c:c1:t:m1~:u:u1");
+    m.root_id = BYTES_LIT("r:1");
+    names(&m, "b:c:c1:t:r%3A1", "b:c:c1:t:r%3A1:u:u1");
+    m.chat_type = CHAT_SINGLE;
+    names(&m, "b:u:u1:t:r%3A1", "b:u:u1:t:r%3A1");
+    m.scope = SCOPE_CHAT_USER;
+    names(&m, "b:u:u1", "b:u:u1");
+}
+
 static struct bytes random_string(char *room, size_t min, size_t max)
 {
     static const char *const pieces[] = {"a",  "Z9", "中", "😀", "\"",
@@ -204,7 +262,7 @@ static void assert_same(struct bytes a, struct bytes b)
         fail_msg("'" BYTES_FMT "' instead of '" BYTES_FMT "'", BYTES_ARG(b), BYTES_ARG(a));
 }
 
-enum { STRINGS = 12, STRING_ROOM = 64 };
+enum { STRINGS = 16, STRING_ROOM = 64 };
 
 static struct message random_message(char room[STRINGS][STRING_ROOM])
 {
@@ -221,14 +279,19 @@ static struct message random_message(char room[STRINGS][STRING_ROOM])
         .chat_id = s[3],
         .root_id = s[4],
         .parent_id = s[5],
+        .scope = (enum conversation_scope)random_below(3),
         .sender_id = s[6],
+        .sender_ids = {s[10], s[11], s[12]},
         .tenant = s[7],
+        .app_id = s[13],
+        .app_tenant = s[14],
         .sent_at_ms = (int64_t)random_below(2000000000000),
         .received_at_ms = (int64_t)random_below(2000000000000),
         .start_at_ms = 1 + (int64_t)random_below(2000000000000),
         .deadline_at_ms = (int64_t)random_below(2000000000000),
         .text = s[8],
         .reply_mode = (enum reply_mode)random_below(4),
+        .reply_message_id = s[15],
         .response_url = s[9],
         .raw_text = BYTES_LIT("{\"deep\":[[{}]],\"text\":\"raw\"}"),
     };
@@ -245,6 +308,12 @@ static void assert_equal_messages(const struct message *a, const struct message 
         {&a->parent_id, &b->parent_id},
         {&a->sender_id, &b->sender_id},
         {&a->tenant, &b->tenant},
+        {&a->sender_ids.open_id, &b->sender_ids.open_id},
+        {&a->sender_ids.union_id, &b->sender_ids.union_id},
+        {&a->sender_ids.user_id, &b->sender_ids.user_id},
+        {&a->app_id, &b->app_id},
+        {&a->app_tenant, &b->app_tenant},
+        {&a->reply_message_id, &b->reply_message_id},
         {&a->text, &b->text},
         {&a->response_url, &b->response_url},
     };
@@ -253,6 +322,7 @@ static void assert_equal_messages(const struct message *a, const struct message 
     assert_int_equal(a->platform, b->platform);
     assert_string_equal(a->stream.text, b->stream.text);
     assert_int_equal(a->chat_type, b->chat_type);
+    assert_int_equal(a->scope, b->scope);
     assert_int_equal(a->reply_mode, b->reply_mode);
     assert_int_equal(a->sent_at_ms, b->sent_at_ms);
     assert_int_equal(a->received_at_ms, b->received_at_ms);
@@ -348,6 +418,8 @@ static void refusals_name_the_member(void **state)
     refuse(BEGIN "}", "stream");
     refuse(BEGIN ",\"stream\":\"short\"}", "stream");
     refuse(BEGIN STREAM "}", "conversation.type");
+    refuse(BEGIN STREAM ",\"conversation\":{\"type\":\"single\",\"scope\":\"all\"}}",
+           "conversation.scope");
     refuse(BEGIN STREAM SINGLE "}", "received_at");
     refuse(BEGIN STREAM SINGLE ",\"received_at\":-1}", "received_at");
     refuse(BEGIN STREAM SINGLE ",\"received_at\":9223372036854775807}", "received_at");
@@ -453,7 +525,9 @@ int main(void)
         cmocka_unit_test(stream_ids_are_deterministic),
         cmocka_unit_test(traceparents_are_fresh_and_well_formed),
         cmocka_unit_test(value_key_and_headers_are_exact),
+        cmocka_unit_test(what_only_bosshi_has_is_exact),
         cmocka_unit_test(conversations_and_lanes),
+        cmocka_unit_test(narrower_conversations),
         cmocka_unit_test(random_messages_round_trip),
         cmocka_unit_test(mangled_values_are_refused_or_read),
         cmocka_unit_test(refusals_name_the_member),
