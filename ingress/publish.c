@@ -24,7 +24,8 @@ struct publish {
     enum publish_state state;
     unsigned awaited;         /* calls that will come: open, report, close */
     struct wheel_timer timer; /* the gate in OPENING, patience in CLOSING */
-    enum stream_reason end;   /* in CLOSING: busy, or stopped when it never can be accepted */
+    enum stream_reason end;   /* in CLOSING: busy, or stopped when it never can be accepted;
+                               * none when the user was told another end meanwhile */
     struct json *root;        /* what the message's views point into */
     struct message message;
 };
@@ -126,9 +127,28 @@ static enum message_outcome outcome_of_end(const struct publish *p)
     return p->end == REASON_BUSY ? OUTCOME_BUSY : OUTCOME_UNACCEPTABLE;
 }
 
+/* The user was told the end of this stream, and the store may not know it yet. */
+static bool is_over_in_memory(struct publish *p)
+{
+    struct record r;
+    return recall_find(p->reply.in->recall, id_of(p), bot_of(p), &r) && r.state == STREAM_FINAL;
+}
+
+/* An end that was told, by a poll or an earlier delivery, stays as it was told. */
+static void repeat_end(struct publish *p)
+{
+    p->end = REASON_NONE;
+    metric_add(&messages[OUTCOME_REPEAT], 1);
+    answer_from_memory(p);
+}
+
 static void answer_end_without_store(struct publish *p)
 {
     struct ingress *in = p->reply.in;
+    if (is_over_in_memory(p)) {
+        repeat_end(p);
+        return;
+    }
     struct record end = {
         .state = STREAM_FINAL,
         .reason = p->end,
@@ -146,7 +166,8 @@ static void answer_end_without_store(struct publish *p)
 static void owe_close(struct publish *p)
 {
     struct store_stream stream = stream_of(p);
-    owed_close(p->reply.in->owed, &stream, p->end);
+    if (p->end != REASON_NONE)
+        owed_close(p->reply.in->owed, &stream, p->end);
 }
 
 static void on_closed(const struct store_reply *reply, void *arg)
@@ -154,6 +175,10 @@ static void on_closed(const struct store_reply *reply, void *arg)
     struct publish *p = arg;
     crash_point("close.answered");
     p->awaited--;
+    if (p->state == PUBLISH_CLOSING && is_over_in_memory(p)) {
+        repeat_end(p);
+        return;
+    }
     if (reply->outcome != STORE_DONE)
         owe_close(p);
     if (p->state == PUBLISH_ANSWERED)
@@ -168,6 +193,10 @@ static void on_closed(const struct store_reply *reply, void *arg)
 static void say_end(struct publish *p, enum stream_reason end, const char *reason)
 {
     struct ingress *in = p->reply.in;
+    if (is_over_in_memory(p)) {
+        repeat_end(p);
+        return;
+    }
     p->end = end;
     log_warn("publish", end == REASON_BUSY ? "busy" : "unacceptable",
              "bot=%s stream=%s reason=\"%s\" age_ms=%lld", p->reply.bot->name,
@@ -213,13 +242,6 @@ static void on_accepted(enum brg_err err, const char *reason, void *arg)
     answer_from_memory(p);
 }
 
-/* The user was told the end of this stream, and the store may not know it yet. */
-static bool is_over_in_memory(struct publish *p)
-{
-    struct record r;
-    return recall_find(p->reply.in->recall, id_of(p), bot_of(p), &r) && r.state == STREAM_FINAL;
-}
-
 static void produce(struct publish *p)
 {
     struct ingress *in = p->reply.in;
@@ -229,8 +251,7 @@ static void produce(struct publish *p)
         return;
     }
     if (is_over_in_memory(p)) {
-        metric_add(&messages[OUTCOME_REPEAT], 1);
-        answer_from_memory(p);
+        repeat_end(p);
         return;
     }
     set_state(p, PUBLISH_PRODUCING);

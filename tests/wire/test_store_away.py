@@ -3,7 +3,8 @@ import threading
 
 import pytest
 
-from stack import SLOW
+from stack import SLOW, wait_for
+from wecom import stream_id
 
 
 @pytest.mark.parametrize("how", ["killed and empty", "frozen"])
@@ -66,3 +67,27 @@ def test_an_end_that_the_store_forgot_stays_an_end(kafka, make_stack, ask):
     s.redis.cmd("HSET", key + "m", "state", "run", "by", "", "reason", "")
     s.redis.cmd("DEL", key + "t")
     q.poll()        # raises when the finished bubble changes
+
+
+def test_an_end_told_while_its_question_is_produced_stays(own_kafka, make_stack, ask):
+    """A poll, which needs the id alone, ends the bubble by the clock before Kafka's acknowledgement is given up."""
+    s = make_stack(own_kafka, workers=0, bot_settings={"stream_deadline_ms": 1500, "handover_margin_ms": 500},
+                   settings={"ingress": {"poll_hold_ms": 100, "publish_budget_ms": 3000}})
+    q = ask(s)
+    q.id = stream_id(s.bot.name, q.msgid)
+    s.redis.process.kill()
+    own_kafka.freeze()
+    try:
+        replies = []
+        sent = threading.Thread(target=lambda: replies.append(q.send()))
+        sent.start()
+        assert q.follow(8 * SLOW, every=0.1).final == s.bot.notice_text
+        assert not replies, "the question was answered before its bubble ended"
+        sent.join()
+        assert [r["content"] for r in replies] == [s.bot.notice_text]
+        q.poll()
+    finally:
+        own_kafka.thaw()
+    s.redis.start()
+    wait_for("the end to be written", lambda: s.redis.cmd("HGET", f"bb:{{{q.id}}}:m", "reason") == "deadline")
+    assert q.poll()["content"] == s.bot.notice_text
