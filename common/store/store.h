@@ -1,13 +1,13 @@
 /* Client of the Redis-like store on the loop (the only directory that includes hiredis).
  *
  * One connection, pipelined; hiredis 0.14 has no timeouts, so they are here: a reply that does
- * not come within command_timeout_ms ends the connection, and it is made again with jittered
- * back-off (address resolved anew each time, in a helper thread). Every operation's callback is
- * called exactly once, never inside the call that starts it, with STORE_UNAVAILABLE when its
- * outcome is unknown or the store is away. All operations are safe to repeat after an unknown
- * outcome; a callback that repeats at once while the store is away keeps the loop busy, so wait
- * for store_watch or back off. Callbacks may start operations, but not call store_free.
- * Everything runs on the loop's thread.
+ * not come within command_timeout_ms, while no other comes either, ends the connection, and it
+ * is made again with jittered back-off (address resolved anew each time, in a helper thread).
+ * Every operation's callback is called exactly once, never inside the call that starts it, with
+ * STORE_UNAVAILABLE when its outcome is unknown or the store is away. All operations are safe
+ * to repeat after an unknown outcome; a callback that repeats at once while the store is away
+ * keeps the loop busy, so wait for store_watch or back off. Callbacks may start operations, but
+ * not call store_free. Everything runs on the loop's thread.
  *
  * Record of a stream (keys share the hash tag {id}, every key has a TTL):
  *   bb:{id}:m  hash   bot state reason by epoch owner lease_until start_at deadline_at starts

@@ -5,6 +5,7 @@
 
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
+#include <sys/socket.h>
 
 /* A refused login needs a person: no hurry, and no storm of error lines. */
 enum { BACKOFF_BASE_MS = 50, BACKOFF_CAP_MS = 1000, LOGIN_RETRY_MS = 2000 };
@@ -129,6 +130,7 @@ static void on_reply(struct redisAsyncContext *ac, void *reply, void *arg)
         return;
     struct op *op = LIST_ENTRY(s->sent.next, struct op, node);
     s->is_head_overdue = false;
+    s->heard_ms = loop_now_ms(s->loop);
     op->replies_due--;
     if (op->replies_due == 0)
         list_remove(&op->node);
@@ -207,6 +209,15 @@ static void lost(struct store *s, const char *reason)
         tell_watchers(s, false, false);
 }
 
+/* What the socket still holds is not sent: its callers were told that nobody knows, and have
+ * repeated it elsewhere by the time it would arrive. What lies in the server's own buffer is
+ * out of reach. */
+static void forget_unsent(redisAsyncContext *ac)
+{
+    const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(ac->c.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
 void conn_drop(struct store *s, const char *reason)
 {
     redisAsyncContext *ac = s->ac;
@@ -214,6 +225,7 @@ void conn_drop(struct store *s, const char *reason)
         return;
     s->ac = NULL;
     lost(s, reason);
+    forget_unsent(ac);
     redisAsyncFree(ac); /* at once, or after the callback that this is called from */
 }
 
@@ -274,13 +286,18 @@ static void on_resolved(void *arg)
 
 /* --- timers --- */
 
+/* A server is silent when its oldest due reply is late and it has said nothing else for as
+ * long: one that works through a long queue is slow, and dropping it would ask for all again.
+ */
 static void watch_head(struct store *s)
 {
     if (list_is_empty(&s->sent))
         return;
     const struct op *head = LIST_ENTRY(s->sent.next, struct op, node);
-    if (head->deadline_ms > loop_now_ms(s->loop)) {
-        loop_timer_set_at(s->loop, &s->timer, head->deadline_ms);
+    int64_t quiet_until_ms = s->heard_ms + s->command_timeout_ms;
+    int64_t due_ms = head->deadline_ms > quiet_until_ms ? head->deadline_ms : quiet_until_ms;
+    if (due_ms > loop_now_ms(s->loop)) {
+        loop_timer_set_at(s->loop, &s->timer, due_ms);
     } else if (!s->is_head_overdue) {
         s->is_head_overdue = true;
         loop_timer_set(s->loop, &s->timer, OVERDUE_GRACE_MS);

@@ -1,0 +1,184 @@
+/* A server that is slow, falls silent, or gets late what was given up: against a real one that
+ * is frozen and thawed. */
+#include "support_store.h"
+
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { LEASE_MS = 60000, SLACK_MS = 1000 };
+
+static const struct store_stream stream = {
+    .id = {"s1", 2}, .bot = {"bot", 3}, .start_at_ms = 1, .deadline_at_ms = 2, .ttl_ms = 60000};
+
+static struct test_redis *redis;
+static struct rig *rig;
+
+static int start(void **state)
+{
+    (void)state;
+    redis = test_redis_start(NULL);
+    rig = rig_new(test_redis_url(redis));
+    return 0;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    rig_free(rig);
+    test_redis_stop(redis);
+    return 0;
+}
+
+struct heard {
+    unsigned ups, downs;
+};
+
+static void hear(bool is_up, bool is_new_run, void *arg)
+{
+    struct heard *h = arg;
+    (void)is_new_run;
+    h->ups += is_up;
+    h->downs += !is_up;
+}
+
+static bool is_up_again(void *arg)
+{
+    const struct heard *h = arg;
+    return h->ups > 0;
+}
+
+static bool is_none(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+struct tally {
+    unsigned calls, done, unavailable;
+};
+
+static void count(const struct store_reply *reply, void *arg)
+{
+    struct tally *t = arg;
+    t->calls++;
+    t->done += reply->outcome == STORE_DONE;
+    t->unavailable += reply->outcome == STORE_UNAVAILABLE;
+}
+
+struct crowd {
+    unsigned want;
+    struct tally t;
+    bool is_frozen;
+    struct wheel_timer pulse;
+};
+
+enum { CROWD = 10000, FROZEN_MS = 250, THAWED_MS = 40 };
+
+/* The server works for a moment, and stands still for less than the time-out. */
+static void on_pulse(struct wheel_timer *t, void *arg)
+{
+    struct crowd *c = arg;
+    c->is_frozen = !c->is_frozen;
+    if (c->is_frozen)
+        test_redis_freeze(redis);
+    else
+        test_redis_thaw(redis);
+    loop_timer_set(rig->loop, t, c->is_frozen ? FROZEN_MS : THAWED_MS);
+}
+
+static bool are_all_answered(void *arg)
+{
+    const struct crowd *c = arg;
+    return c->t.calls >= c->want;
+}
+
+static void claim_at_once(struct crowd *c)
+{
+    for (unsigned i = 0; i < c->want; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "c%u", i);
+        struct store_stream one = stream;
+        one.id = bytes_of_str(id);
+        store_claim(rig->store, &one, B("owner"), LEASE_MS, count, &c->t);
+    }
+}
+
+static void a_slow_server_is_waited_for_while_it_answers(void **state)
+{
+    (void)state;
+    struct heard h = {0};
+    struct crowd c = {.want = CROWD};
+    store_watch(rig->store, hear, &h);
+    wheel_timer_init(&c.pulse, on_pulse, &c);
+    claim_at_once(&c);
+    int64_t begun_ms = clock_mono_ms();
+    on_pulse(&c.pulse, &c);
+    bool is_done = rig_run(rig, are_all_answered, &c, 60000);
+    loop_timer_cancel(rig->loop, &c.pulse);
+    test_redis_thaw(redis);
+    assert_true(is_done);
+    assert_int_equal(c.t.done, CROWD);
+    assert_int_equal(h.downs, 0);
+    assert_true(clock_mono_ms() - begun_ms > RIG_COMMAND_MS * 2); /* else it was not slow */
+}
+
+static bool is_a_tenth_answered(void *arg)
+{
+    const struct crowd *c = arg;
+    return c->t.calls >= c->want / 10;
+}
+
+/* In the middle of its answers it says no more: known as late as after any other last word. */
+static void a_server_that_falls_silent_is_noticed_in_time(void **state)
+{
+    (void)state;
+    struct crowd c = {.want = CROWD};
+    claim_at_once(&c);
+    assert_true(rig_run(rig, is_a_tenth_answered, &c, 10000));
+    test_redis_freeze(redis);
+    int64_t frozen_ms = clock_mono_ms();
+    assert_true(c.t.calls < CROWD);
+    assert_true(rig_run_until_up(rig, false));
+    assert_in_range(clock_mono_ms() - frozen_ms, 0, RIG_COMMAND_MS + SLACK_MS);
+    test_redis_thaw(redis);
+}
+
+/* What was not sent when its writer gave up never is. (What lies in a frozen server's own
+ * buffer is read when it wakes, and before any later connection's.) */
+static void what_was_given_up_does_not_arrive(void **state)
+{
+    (void)state;
+    size_t size = 1 << 20; /* both sockets hold it, the server's alone does not */
+    struct tally t = {0};
+    struct heard h = {0};
+    char *late = brg_calloc(1, size);
+    memset(late, 'x', size);
+    uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
+    store_watch(rig->store, hear, &h);
+    test_redis_freeze(redis);
+    store_put(rig->store, &stream, epoch, bytes_of(late, size), LEASE_MS, count, &t);
+    assert_true(rig_run_until_up(rig, false));
+    free(late);
+    test_redis_thaw(redis);
+    assert_true(rig_run(rig, is_up_again, &h, 10000));
+    rig_run(rig, is_none, NULL, RIG_COMMAND_MS);
+    assert_int_equal(t.unavailable, 1);
+    assert_int_equal(rig_read(rig, &stream).text.len, 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_slow_server_is_waited_for_while_it_answers),
+        TEST(a_server_that_falls_silent_is_noticed_in_time),
+        TEST(what_was_given_up_does_not_arrive),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
