@@ -1,0 +1,396 @@
+#include "bosshi_api.h"
+
+#include "base/map.h"
+#include "base/utf8.h"
+#include "bosshi_wire.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
+#include "json/json.h"
+
+#include <inttypes.h>
+
+enum {
+    KEY_MAX_BYTES = 4096,
+    RESPONSE_MAX_BYTES = 262144,
+    REMEMBERED_MS = 3600 * 1000,
+    CHATS_MAX = 65536,
+};
+
+/* What an app was found not to have; monotonic times until which that is believed. */
+struct habit {
+    struct map_node node;
+    char *key;
+    int64_t no_cards_ms;
+    int64_t no_reply_ms;
+};
+
+struct chat {
+    struct map_node node;
+    struct list place; /* in api.chats, the longest unused first */
+    char *key;
+    int64_t free_ms; /* monotonic */
+};
+
+struct bosshi_api {
+    struct loop *loop;
+    struct fetch_pool *pool;
+    struct bosshi_tokens *tokens;
+    struct map habits;
+    struct map chats_by_key;
+    struct list chats;
+};
+
+enum call_kind { CALL_SEND, CALL_REPLY, CALL_UPDATE, CALL_KIND_COUNT };
+
+struct bosshi_call {
+    struct bosshi_api *api;
+    const struct config_bosshi *app;
+    enum call_kind kind;
+    bool is_card;
+    bool is_refreshed; /* a token of it was refused */
+    char *tenant;
+    char *url, *send_url; /* the second for a reply that falls back, else NULL */
+    struct buf body, send_body;
+    char *token; /* the one in use, NULL while it waits for one */
+    struct bosshi_token_wait wait;
+    struct fetch *fetch;
+    int status; /* 0: no head came */
+    int64_t retry_after_ms;
+    struct buf answer;
+    bosshi_cb *cb;
+    void *arg;
+};
+
+static const char *const outcome_names[BOSSHI_OUTCOME_COUNT] = {
+    "done", "retry", "refresh", "no_card", "stop", "unknown",
+};
+
+const char *bosshi_outcome_name(enum bosshi_outcome outcome)
+{
+    return outcome_names[outcome];
+}
+
+#define CALLS(kind, outcome)                                      \
+    METRIC(METRIC_COUNTER, "botbridge_worker_bosshi_calls_total", \
+           "call=\"" kind "\",outcome=\"" outcome "\"", "Calls of BOSSHI's API by outcome")
+#define CALLS_OF(kind)                                                           \
+    {                                                                            \
+        CALLS(kind, "done"), CALLS(kind, "retry"), CALLS(kind, "refresh"),       \
+            CALLS(kind, "no_card"), CALLS(kind, "stop"), CALLS(kind, "unknown"), \
+    }
+static struct metric calls[CALL_KIND_COUNT][BOSSHI_OUTCOME_COUNT] = {
+    [CALL_SEND] = CALLS_OF("send"),
+    [CALL_REPLY] = CALLS_OF("reply"),
+    [CALL_UPDATE] = CALLS_OF("update"),
+};
+
+struct bosshi_api *bosshi_api_new(struct loop *loop, struct fetch_pool *pool)
+{
+    struct bosshi_api *api = BRG_NEW(struct bosshi_api);
+    api->loop = loop;
+    api->pool = pool;
+    api->tokens = bosshi_tokens_new(loop, pool);
+    map_init(&api->habits);
+    map_init(&api->chats_by_key);
+    list_init(&api->chats);
+    for (size_t kind = 0; kind < CALL_KIND_COUNT; kind++)
+        for (size_t i = 0; i < BOSSHI_OUTCOME_COUNT; i++)
+            metric_register(&calls[kind][i]);
+    return api;
+}
+
+/* --- what is remembered --- */
+
+static void free_habit(struct map_node *node, void *arg)
+{
+    struct habit *h = MAP_ENTRY(node, struct habit, node);
+    map_remove(&((struct bosshi_api *)arg)->habits, node);
+    free(h->key);
+    free(h);
+}
+
+static struct habit *habit_of(struct bosshi_api *api, const struct config_bosshi *app)
+{
+    struct buf key;
+    buf_init(&key, KEY_MAX_BYTES);
+    buf_printf(&key, "%s\n%s", app->keys.app_id, app->api_base);
+    struct map_node *found = map_find(&api->habits, buf_bytes(&key));
+    if (!found) {
+        struct habit *h = BRG_NEW(struct habit);
+        h->key = bytes_dup(buf_bytes(&key));
+        map_insert(&api->habits, &h->node, bytes_of(h->key, key.len));
+        found = &h->node;
+    }
+    buf_free(&key);
+    return MAP_ENTRY(found, struct habit, node);
+}
+
+bool bosshi_has_no_cards(struct bosshi_api *api, const struct config_bosshi *app)
+{
+    return loop_now_ms(api->loop) < habit_of(api, app)->no_cards_ms;
+}
+
+void bosshi_remember_no_cards(struct bosshi_api *api, const struct config_bosshi *app)
+{
+    log_warn("bosshi", "no_cards", "app=%s hint=\"answers go out as text for an hour\"",
+             app->keys.app_id);
+    habit_of(api, app)->no_cards_ms = loop_now_ms(api->loop) + REMEMBERED_MS;
+}
+
+/* --- pace --- */
+
+static void free_chat(struct bosshi_api *api, struct chat *chat)
+{
+    list_remove(&chat->place);
+    map_remove(&api->chats_by_key, &chat->node);
+    free(chat->key);
+    free(chat);
+}
+
+static void free_unused_chats(struct bosshi_api *api, int64_t now_ms)
+{
+    while (!list_is_empty(&api->chats)) {
+        struct chat *oldest = LIST_ENTRY(api->chats.next, struct chat, place);
+        if (oldest->free_ms > now_ms && api->chats_by_key.count < CHATS_MAX)
+            return;
+        free_chat(api, oldest);
+    }
+}
+
+int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, struct bytes chat)
+{
+    int64_t now_ms = loop_now_ms(api->loop);
+    struct buf key;
+    if (app->chat_interval_ms == 0)
+        return now_ms;
+    free_unused_chats(api, now_ms);
+    buf_init(&key, KEY_MAX_BYTES + chat.len);
+    buf_printf(&key, "%s\n", app->keys.app_id);
+    buf_append(&key, chat);
+    struct map_node *found = map_find(&api->chats_by_key, buf_bytes(&key));
+    struct chat *c;
+    if (found) {
+        c = MAP_ENTRY(found, struct chat, node);
+        list_remove(&c->place);
+    } else {
+        c = BRG_NEW(struct chat);
+        c->key = bytes_dup(buf_bytes(&key));
+        map_insert(&api->chats_by_key, &c->node, bytes_of(c->key, key.len));
+    }
+    list_push_back(&api->chats, &c->place);
+    buf_free(&key);
+    int64_t at_ms = c->free_ms > now_ms ? c->free_ms : now_ms;
+    c->free_ms = at_ms + app->chat_interval_ms;
+    return at_ms;
+}
+
+void bosshi_api_free(struct bosshi_api *api)
+{
+    if (!api)
+        return;
+    while (!list_is_empty(&api->chats))
+        free_chat(api, LIST_ENTRY(api->chats.next, struct chat, place));
+    map_each(&api->habits, free_habit, api);
+    map_free(&api->habits);
+    map_free(&api->chats_by_key);
+    bosshi_tokens_free(api->tokens);
+    free(api);
+}
+
+/* --- one call --- */
+
+static void free_call(struct bosshi_call *c)
+{
+    bosshi_token_leave(&c->wait);
+    free(c->tenant);
+    free(c->url);
+    free(c->send_url);
+    free(c->token);
+    buf_free(&c->body);
+    buf_free(&c->send_body);
+    buf_free(&c->answer);
+    free(c);
+}
+
+void bosshi_cancel(struct bosshi_call *c)
+{
+    if (c->fetch)
+        fetch_cancel(c->fetch);
+    free_call(c);
+}
+
+static void end(struct bosshi_call *c, const struct bosshi_result *result)
+{
+    metric_add(&calls[c->kind][result->outcome], 1);
+    c->cb(result, c->arg);
+    free_call(c);
+}
+
+static void make(struct bosshi_call *c, struct bytes token);
+
+static void ask_for_token(struct bosshi_call *c)
+{
+    struct bytes token =
+        bosshi_token_get(c->api->tokens, c->app, bytes_of_str(c->tenant), &c->wait);
+    if (token.len > 0)
+        make(c, token);
+}
+
+static void on_token(struct bytes token, int64_t retry_after_ms, const char *detail, void *arg)
+{
+    struct bosshi_call *c = arg;
+    if (token.len > 0) {
+        make(c, token);
+        return;
+    }
+    struct bosshi_result result = {
+        .outcome = BOSSHI_CALL_RETRY, .retry_after_ms = retry_after_ms, .detail = detail};
+    end(c, &result);
+}
+
+static bool again_with_new_token(struct bosshi_call *c, const struct bosshi_result *result)
+{
+    if (result->outcome != BOSSHI_CALL_REFRESH)
+        return false;
+    bosshi_token_refused(c->api->tokens, c->app, bytes_of_str(c->tenant),
+                         bytes_of_str(c->token));
+    if (c->is_refreshed)
+        return false;
+    c->is_refreshed = true;
+    ask_for_token(c);
+    return true;
+}
+
+/* A platform without a reply call says so by the path, before it looks at anything else. */
+static bool again_as_send(struct bosshi_call *c)
+{
+    bool is_unknown_path = c->kind == CALL_REPLY && (c->status == 404 || c->status == 405);
+    if (!is_unknown_path)
+        return false;
+    log_warn("bosshi", "no_reply_call", "app=%s hint=\"answers are sent into the chat\"",
+             c->app->keys.app_id);
+    habit_of(c->api, c->app)->no_reply_ms = loop_now_ms(c->api->loop) + REMEMBERED_MS;
+    c->kind = CALL_SEND;
+    free(c->url);
+    c->url = c->send_url;
+    c->send_url = NULL;
+    buf_free(&c->body);
+    c->body = c->send_body;
+    c->send_body = (struct buf){0};
+    ask_for_token(c);
+    return true;
+}
+
+static void on_head(const struct fetch_head *head, void *arg)
+{
+    struct bosshi_call *c = arg;
+    c->status = head->status;
+    c->retry_after_ms = head->retry_after_ms;
+}
+
+static void on_data(struct bytes data, void *arg)
+{
+    struct bosshi_call *c = arg;
+    buf_append(&c->answer, data);
+}
+
+static void on_done(enum fetch_result result, const char *cause, void *arg)
+{
+    struct bosshi_call *c = arg;
+    char detail[BOSSHI_DETAIL_BYTES];
+    struct bosshi_answer answer = {
+        .result = result,
+        .cause = cause,
+        .status = c->status,
+        .body = buf_bytes(&c->answer),
+        .is_card = c->is_card,
+    };
+    struct bosshi_result judged = {.retry_after_ms = c->retry_after_ms, .detail = detail};
+    c->fetch = NULL;
+    struct json *root = bosshi_judge(c->app, &answer, &judged, detail);
+    bool goes_on = again_as_send(c) || again_with_new_token(c, &judged);
+    if (!goes_on)
+        end(c, &judged);
+    json_free(root);
+}
+
+static void make(struct bosshi_call *c, struct bytes token)
+{
+    static const struct fetch_callbacks callbacks = {on_head, on_data, on_done};
+    struct buf authorization;
+    buf_init(&authorization, token.len + 64);
+    buf_append_str(&authorization, "Authorization: Bearer ");
+    buf_append(&authorization, token);
+    buf_append_char(&authorization, '\0');
+    const char *const headers[] = {"Content-Type: application/json; charset=utf-8",
+                                   authorization.ptr, NULL};
+    struct fetch_request request = {
+        .url = c->url,
+        .headers = headers,
+        .retry_header = BOSSHI_RETRY_HEADER,
+        .body = buf_bytes(&c->body),
+        .connect_timeout_ms = c->app->api_connect_timeout_ms,
+        .total_timeout_ms = c->app->api_timeout_ms,
+        .max_body_bytes = RESPONSE_MAX_BYTES,
+    };
+    free(c->token);
+    c->token = bytes_dup(token);
+    c->status = 0;
+    c->retry_after_ms = -1;
+    buf_reset(&c->answer);
+    c->fetch = fetch_start(c->api->pool, &request, &callbacks, c);
+    buf_free(&authorization);
+}
+
+/* --- what is called --- */
+
+static struct bosshi_call *new_call(struct bosshi_api *api, const struct config_bosshi *app,
+                                    enum call_kind kind, struct bytes tenant, size_t body_bytes)
+{
+    struct bosshi_call *c = BRG_NEW(struct bosshi_call);
+    c->api = api;
+    c->app = app;
+    c->kind = kind;
+    c->tenant = bytes_dup(tenant);
+    c->retry_after_ms = -1;
+    buf_init(&c->body, body_bytes);
+    buf_init(&c->send_body, body_bytes);
+    buf_init(&c->answer, RESPONSE_MAX_BYTES);
+    bosshi_token_wait_init(&c->wait, on_token, c);
+    return c;
+}
+
+struct bosshi_call *bosshi_send(struct bosshi_api *api, const struct config_bosshi *app,
+                                struct bytes tenant, const struct bosshi_message *message,
+                                bosshi_cb *cb, void *arg)
+{
+    bool is_reply = app->reply_mode == BOSSHI_REPLY && message->reply_to.len > 0 &&
+                    loop_now_ms(api->loop) >= habit_of(api, app)->no_reply_ms;
+    struct bosshi_call *c = new_call(api, app, is_reply ? CALL_REPLY : CALL_SEND, tenant,
+                                     bosshi_body_max(message->content));
+    c->is_card = message->is_card;
+    c->cb = cb;
+    c->arg = arg;
+    c->url = is_reply ? bosshi_reply_url(app, message) : bosshi_send_url(app, message);
+    bosshi_write_send(&c->body, app, message, is_reply);
+    if (is_reply) {
+        c->send_url = bosshi_send_url(app, message);
+        bosshi_write_send(&c->send_body, app, message, false);
+    }
+    ask_for_token(c);
+    return c;
+}
+
+struct bosshi_call *bosshi_update(struct bosshi_api *api, const struct config_bosshi *app,
+                                  struct bytes tenant, struct bytes message_id,
+                                  struct bytes card, bosshi_cb *cb, void *arg)
+{
+    struct bosshi_call *c = new_call(api, app, CALL_UPDATE, tenant, bosshi_body_max(card));
+    c->is_card = true;
+    c->cb = cb;
+    c->arg = arg;
+    c->url = bosshi_update_url(app, message_id);
+    bosshi_write_update(&c->body, card);
+    ask_for_token(c);
+    return c;
+}
