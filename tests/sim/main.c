@@ -1,5 +1,7 @@
 /* botbridge-sim: plays the platforms and an LLM, for tests, load, and development without an
  * account. */
+#include "bosshi_chat.h"
+#include "bosshi_serve.h"
 #include "llm.h"
 #include "wecom_chat.h"
 #include "wecom_load.h"
@@ -13,6 +15,8 @@ static int usage(void)
     fputs(
         "usage: botbridge-sim wecom chat …   ask a bot one question, as a WeCom user sees it\n"
         "       botbridge-sim wecom load …   many users and streams, with latencies\n"
+        "       botbridge-sim bosshi chat …  ask a bot one question, as a BOSSHI user sees it\n"
+        "       botbridge-sim bosshi serve … BOSSHI for one app: events, API, chat\n"
         "       botbridge-sim llm …          an OpenAI-compatible server with known answers\n"
         "Each with --help.\n",
         stderr);
@@ -28,6 +32,12 @@ int main(int argc, char **argv)
             return wecom_chat_main(argc - 2, argv + 2);
         if (strcmp(argv[2], "load") == 0)
             return wecom_load_main(argc - 2, argv + 2);
+    }
+    if (argc >= 3 && strcmp(argv[1], "bosshi") == 0) {
+        if (strcmp(argv[2], "chat") == 0)
+            return bosshi_chat_main(argc - 2, argv + 2);
+        if (strcmp(argv[2], "serve") == 0)
+            return bosshi_serve_main(argc - 2, argv + 2);
     }
     return usage();
 }

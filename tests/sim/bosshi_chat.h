@@ -1,0 +1,4 @@
+/* `botbridge-sim bosshi chat`. */
+#pragma once
+
+int bosshi_chat_main(int argc, char **argv);

@@ -1,0 +1,25 @@
+/* One event as the platform pushes it, made from what a test asks for (BOSSHI.md, POST /ask).
+ */
+#pragma once
+
+#include "bosshi_platform.h"
+
+#define BOSSHI_EVENT_MAX_BYTES ((size_t)8 << 20)
+
+struct bosshi_event {
+    char *event_id, *message_id, *chat_id, *chat_type, *msg_type, *tenant, *text;
+    char *open_id, *union_id, *user_id; /* "": absent */
+    struct buf body;                    /* plain, unless is_raw: then as posted */
+    bool is_raw, is_plain, is_signed, is_signed_wrongly;
+    int64_t repeats;
+};
+
+enum { BOSSHI_REPEATS = 4 }; /* page dealEvent */
+
+/* `ask` NULL: all defaults. False with a reason when a member is unusable. */
+enum brg_err bosshi_event_make(const struct bosshi_app *app, const struct json *ask,
+                               struct bosshi_event *e, struct brg_error *error) BRG_MUST_CHECK;
+void bosshi_event_free(struct bosshi_event *e);
+
+/* The body of the URL check. */
+void bosshi_challenge_write(struct bytes challenge, struct bytes token, struct buf *out);
