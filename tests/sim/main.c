@@ -1,7 +1,7 @@
 /* botbridge-sim: plays the platforms and an LLM, for tests, load, and development without an
  * account. */
-#include "bosshi_chat.h"
-#include "bosshi_serve.h"
+#include "bsim_chat.h"
+#include "bsim_serve.h"
 #include "llm.h"
 #include "wecom_chat.h"
 #include "wecom_load.h"
@@ -35,9 +35,9 @@ int main(int argc, char **argv)
     }
     if (argc >= 3 && strcmp(argv[1], "bosshi") == 0) {
         if (strcmp(argv[2], "chat") == 0)
-            return bosshi_chat_main(argc - 2, argv + 2);
+            return bsim_chat_main(argc - 2, argv + 2);
         if (strcmp(argv[2], "serve") == 0)
-            return bosshi_serve_main(argc - 2, argv + 2);
+            return bsim_serve_main(argc - 2, argv + 2);
     }
     return usage();
 }

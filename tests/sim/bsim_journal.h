@@ -4,9 +4,9 @@
 
 #include "json/json_writer.h"
 
-#define BOSSHI_JOURNAL_MAX_BYTES ((size_t)512 << 20)
+#define BSIM_JOURNAL_MAX_BYTES ((size_t)512 << 20)
 
-struct bosshi_journal {
+struct bsim_journal {
     struct buf text;
     size_t *ends; /* of each line in text */
     size_t count, room;
@@ -16,15 +16,15 @@ struct bosshi_journal {
     void *arg;
 };
 
-void bosshi_journal_init(struct bosshi_journal *j);
-void bosshi_journal_free(struct bosshi_journal *j);
+void bsim_journal_init(struct bsim_journal *j);
+void bsim_journal_free(struct bsim_journal *j);
 
-struct json_writer *bosshi_journal_begin(struct bosshi_journal *j, const char *type);
-void bosshi_journal_end(struct bosshi_journal *j);
+struct json_writer *bsim_journal_begin(struct bsim_journal *j, const char *type);
+void bsim_journal_end(struct bsim_journal *j);
 
 /* A rule of the platform that the bot broke. */
-void bosshi_journal_broken(struct bosshi_journal *j, const char *rule, const char *fmt, ...)
+void bsim_journal_broken(struct bsim_journal *j, const char *rule, const char *fmt, ...)
     BRG_PRINTF(3, 4);
 
 /* The lines behind number `after`. */
-struct bytes bosshi_journal_after(const struct bosshi_journal *j, size_t after);
+struct bytes bsim_journal_after(const struct bsim_journal *j, size_t after);

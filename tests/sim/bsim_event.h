@@ -2,11 +2,11 @@
  */
 #pragma once
 
-#include "bosshi_platform.h"
+#include "bsim_platform.h"
 
-#define BOSSHI_EVENT_MAX_BYTES ((size_t)8 << 20)
+#define BSIM_EVENT_MAX_BYTES ((size_t)8 << 20)
 
-struct bosshi_event {
+struct bsim_event {
     char *event_id, *message_id, *chat_id, *chat_type, *msg_type, *tenant, *text;
     char *open_id, *union_id, *user_id; /* "": absent */
     struct buf body;                    /* plain, unless is_raw: then as posted */
@@ -14,12 +14,12 @@ struct bosshi_event {
     int64_t repeats;
 };
 
-enum { BOSSHI_REPEATS = 4 }; /* page dealEvent */
+enum { BSIM_REPEATS = 4 }; /* page dealEvent */
 
 /* `ask` NULL: all defaults. False with a reason when a member is unusable. */
-enum brg_err bosshi_event_make(const struct bosshi_app *app, const struct json *ask,
-                               struct bosshi_event *e, struct brg_error *error) BRG_MUST_CHECK;
-void bosshi_event_free(struct bosshi_event *e);
+enum brg_err bsim_event_make(const struct bsim_app *app, const struct json *ask,
+                             struct bsim_event *e, struct brg_error *error) BRG_MUST_CHECK;
+void bsim_event_free(struct bsim_event *e);
 
 /* The body of the URL check. */
-void bosshi_challenge_write(struct bytes challenge, struct bytes token, struct buf *out);
+void bsim_challenge_write(struct bytes challenge, struct bytes token, struct buf *out);

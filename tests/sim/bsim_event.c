@@ -1,12 +1,12 @@
-#include "bosshi_event.h"
+#include "bsim_event.h"
 
 #include "base/clock.h"
 
 /* What is being made, and from what. */
 struct making {
-    const struct bosshi_app *app;
+    const struct bsim_app *app;
     const struct json *ask;
-    struct bosshi_event *event;
+    struct bsim_event *event;
     bool is_group;
     int64_t wall_ms; /* when it was written */
 };
@@ -42,18 +42,18 @@ static bool is_null(const struct json *ask, const char *name)
 static char *id_or(const struct json *ask, const char *name, const char *prefix,
                    const char *otherwise)
 {
-    char made[BOSSHI_ID_BYTES];
+    char made[BSIM_ID_BYTES];
     if (is_null(ask, name))
         return brg_strdup("");
     if (prefix)
         return member_or(ask, name, otherwise);
-    bosshi_make_id(made, strcmp(name, "event_id") != 0);
+    bsim_make_id(made, strcmp(name, "event_id") != 0);
     return member_or(ask, name, made);
 }
 
 static void read_ids(struct making *m)
 {
-    struct bosshi_event *e = m->event;
+    struct bsim_event *e = m->event;
     const struct json *ask = m->ask;
     e->event_id = id_or(ask, "event_id", NULL, NULL);
     e->message_id = id_or(ask, "message_id", NULL, NULL);
@@ -76,7 +76,7 @@ static void adopt(char **id, const struct json *from, const char *pointer)
 }
 
 /* What was given whole has ids of its own. */
-static void adopt_ids(struct bosshi_event *e, const struct json *event)
+static void adopt_ids(struct bsim_event *e, const struct json *event)
 {
     adopt(&e->message_id, event, "/message/message_id");
     adopt(&e->chat_id, event, "/message/chat_id");
@@ -88,7 +88,7 @@ static void adopt_ids(struct bosshi_event *e, const struct json *event)
     adopt(&e->tenant, event, "/sender/tenant_key");
 }
 
-static void adopt_given(const struct json *ask, struct bosshi_event *e)
+static void adopt_given(const struct json *ask, struct bsim_event *e)
 {
     struct bytes plain = json_get_string(ask, "plain");
     adopt_ids(e, json_get(ask, "event"));
@@ -224,7 +224,7 @@ static void write_content(const struct making *m, struct bytes kind, struct buf 
         buf_append(out, json_string(content));
         return;
     }
-    buf_init(&said, BOSSHI_EVENT_MAX_BYTES);
+    buf_init(&said, BSIM_EVENT_MAX_BYTES);
     write_said(m, &said);
     json_begin(&w, out);
     json_open(&w, NULL, '{');
@@ -249,10 +249,10 @@ static void write_content(const struct making *m, struct bytes kind, struct buf 
 
 static void write_message(const struct making *m, struct json_writer *w)
 {
-    struct bosshi_event *e = m->event;
+    struct bsim_event *e = m->event;
     struct bytes kind = bytes_of_str(e->msg_type);
     struct buf content;
-    buf_init(&content, BOSSHI_EVENT_MAX_BYTES);
+    buf_init(&content, BSIM_EVENT_MAX_BYTES);
     write_content(m, kind, &content);
     json_open(w, "message", '{');
     json_str(w, "message_id", bytes_of_str(e->message_id));
@@ -270,12 +270,12 @@ static void write_message(const struct making *m, struct json_writer *w)
 
 static void write_event(const struct making *m, struct json_writer *w)
 {
-    struct bosshi_event *e = m->event;
+    struct bsim_event *e = m->event;
     const struct json *whole = json_get(m->ask, "event");
     char *sender_type = member_or(m->ask, "sender_type", "user");
     if (whole) {
         struct buf text;
-        buf_init(&text, BOSSHI_EVENT_MAX_BYTES);
+        buf_init(&text, BSIM_EVENT_MAX_BYTES);
         json_write_value(&text, whole);
         json_raw(w, "event", buf_bytes(&text));
         buf_free(&text);
@@ -326,13 +326,13 @@ static void write_plain(const struct making *m)
     free(schema);
 }
 
-static void read_sealing(const struct json *ask, struct bosshi_event *e)
+static void read_sealing(const struct json *ask, struct bsim_event *e)
 {
     const struct json *sign = json_get(ask, "sign");
     e->is_plain = !json_bool(json_get(ask, "encrypt"), true);
     e->is_signed_wrongly = bytes_eq_str(json_string(sign), "wrong");
     e->is_signed = e->is_signed_wrongly || json_bool(sign, false);
-    e->repeats = json_get_int(ask, "repeats", BOSSHI_REPEATS);
+    e->repeats = json_get_int(ask, "repeats", BSIM_REPEATS);
 }
 
 /* A mistyped member would make a test prove nothing. */
@@ -351,8 +351,8 @@ static void check_member(struct bytes key, const struct json *value, void *arg)
         *unknown = key;
 }
 
-enum brg_err bosshi_event_make(const struct bosshi_app *app, const struct json *ask,
-                               struct bosshi_event *e, struct brg_error *error)
+enum brg_err bsim_event_make(const struct bsim_app *app, const struct json *ask,
+                             struct bsim_event *e, struct brg_error *error)
 {
     struct bytes unknown = {0};
     const struct json *body = json_get(ask, "body"), *plain = json_get(ask, "plain");
@@ -361,7 +361,7 @@ enum brg_err bosshi_event_make(const struct bosshi_app *app, const struct json *
     if (unknown.len > 0)
         return brg_fail(error, BRG_REJECT, "no member of an ask: " BYTES_FMT,
                         BYTES_ARG(unknown));
-    *e = (struct bosshi_event){.is_raw = body != NULL};
+    *e = (struct bsim_event){.is_raw = body != NULL};
     struct making m = {
         .app = app,
         .ask = ask,
@@ -373,19 +373,19 @@ enum brg_err bosshi_event_make(const struct bosshi_app *app, const struct json *
     adopt_given(ask, e);
     read_sealing(ask, e);
     e->text = member_or(ask, "text", "你好");
-    buf_init(&e->body, BOSSHI_EVENT_MAX_BYTES);
+    buf_init(&e->body, BSIM_EVENT_MAX_BYTES);
     if (body || plain)
         buf_append(&e->body, json_string(body ? body : plain));
     else
         write_plain(&m);
     if (e->body.overflowed) {
-        bosshi_event_free(e);
+        bsim_event_free(e);
         return brg_fail(error, BRG_REJECT, "the event is longer than the simulator makes");
     }
     return BRG_OK;
 }
 
-void bosshi_event_free(struct bosshi_event *e)
+void bsim_event_free(struct bsim_event *e)
 {
     char *const texts[] = {e->event_id, e->message_id, e->chat_id, e->chat_type, e->msg_type,
                            e->tenant,   e->text,       e->open_id, e->union_id,  e->user_id};
@@ -394,7 +394,7 @@ void bosshi_event_free(struct bosshi_event *e)
     buf_free(&e->body);
 }
 
-void bosshi_challenge_write(struct bytes challenge, struct bytes token, struct buf *out)
+void bsim_challenge_write(struct bytes challenge, struct bytes token, struct buf *out)
 {
     struct json_writer w;
     json_begin(&w, out);

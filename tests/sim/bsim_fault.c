@@ -1,11 +1,11 @@
-#include "bosshi_fault.h"
+#include "bsim_fault.h"
 
-void bosshi_faults_init(struct bosshi_faults *f)
+void bsim_faults_init(struct bsim_faults *f)
 {
     list_init(&f->list);
 }
 
-void bosshi_fault_free(struct bosshi_fault *fault)
+void bsim_fault_free(struct bsim_fault *fault)
 {
     if (!fault)
         return;
@@ -16,33 +16,33 @@ void bosshi_fault_free(struct bosshi_fault *fault)
     free(fault);
 }
 
-void bosshi_faults_clear(struct bosshi_faults *f)
+void bsim_faults_clear(struct bsim_faults *f)
 {
     for (;;) {
         struct list *node = list_pop_front(&f->list);
         if (!node)
             break;
-        bosshi_fault_free(LIST_ENTRY(node, struct bosshi_fault, node));
+        bsim_fault_free(LIST_ENTRY(node, struct bsim_fault, node));
     }
 }
 
-static bool read_call(struct bytes name, enum bosshi_call *call)
+static bool read_call(struct bytes name, enum bsim_call *call)
 {
     static const char *const names[] = {"token", "send", "reply", "update", "any"};
     for (int i = 0; i < 5; i++) {
-        *call = (enum bosshi_call)i;
+        *call = (enum bsim_call)i;
         if (bytes_eq_str(name, names[i]))
             return true;
     }
     return name.len == 0; /* any */
 }
 
-static bool read_withhold(struct bytes name, enum bosshi_withhold *withhold)
+static bool read_withhold(struct bytes name, enum bsim_withhold *withhold)
 {
-    *withhold = bytes_eq_str(name, "cut")    ? BOSSHI_CUT
-                : bytes_eq_str(name, "hang") ? BOSSHI_HANG
-                                             : BOSSHI_NOT_WITHHELD;
-    return name.len == 0 || *withhold != BOSSHI_NOT_WITHHELD;
+    *withhold = bytes_eq_str(name, "cut")    ? BSIM_CUT
+                : bytes_eq_str(name, "hang") ? BSIM_HANG
+                                             : BSIM_NOT_WITHHELD;
+    return name.len == 0 || *withhold != BSIM_NOT_WITHHELD;
 }
 
 static void check_member(struct bytes key, const struct json *value, void *arg)
@@ -59,11 +59,11 @@ static void check_member(struct bytes key, const struct json *value, void *arg)
     *unknown = key;
 }
 
-enum brg_err bosshi_faults_add(struct bosshi_faults *f, const struct json *members,
-                               struct brg_error *error)
+enum brg_err bsim_faults_add(struct bsim_faults *f, const struct json *members,
+                             struct brg_error *error)
 {
-    enum bosshi_call call;
-    enum bosshi_withhold withhold;
+    enum bsim_call call;
+    enum bsim_withhold withhold;
     struct bytes unknown = {0};
     json_each(members, check_member, &unknown);
     if (unknown.len > 0)
@@ -73,8 +73,8 @@ enum brg_err bosshi_faults_add(struct bosshi_faults *f, const struct json *membe
         return brg_fail(error, BRG_REJECT, "on: token, send, reply, update or any");
     if (!read_withhold(json_get_string(members, "withhold"), &withhold))
         return brg_fail(error, BRG_REJECT, "withhold: cut or hang");
-    struct bosshi_fault *fault = BRG_NEW(struct bosshi_fault);
-    *fault = (struct bosshi_fault){
+    struct bsim_fault *fault = BRG_NEW(struct bsim_fault);
+    *fault = (struct bsim_fault){
         .on = call,
         .withhold = withhold,
         .msg_type = bytes_dup(json_get_string(members, "msg_type")),
@@ -95,10 +95,10 @@ enum brg_err bosshi_faults_add(struct bosshi_faults *f, const struct json *membe
     return BRG_OK;
 }
 
-static bool fits(const struct bosshi_fault *fault, const struct bosshi_request *request,
+static bool fits(const struct bsim_fault *fault, const struct bsim_request *request,
                  struct bytes raw_body)
 {
-    if (fault->on != BOSSHI_NO_CALL && fault->on != request->call)
+    if (fault->on != BSIM_NO_CALL && fault->on != request->call)
         return false;
     if (*fault->msg_type &&
         !bytes_eq_str(json_get_string(request->body, "msg_type"), fault->msg_type))
@@ -107,9 +107,9 @@ static bool fits(const struct bosshi_fault *fault, const struct bosshi_request *
            memmem(raw_body.ptr, raw_body.len, fault->contains, strlen(fault->contains)) != NULL;
 }
 
-static struct bosshi_fault *copy_of(const struct bosshi_fault *fault)
+static struct bsim_fault *copy_of(const struct bsim_fault *fault)
 {
-    struct bosshi_fault *copy = BRG_NEW(struct bosshi_fault);
+    struct bsim_fault *copy = BRG_NEW(struct bsim_fault);
     *copy = *fault;
     list_init(&copy->node);
     copy->msg_type = brg_strdup(fault->msg_type);
@@ -119,12 +119,11 @@ static struct bosshi_fault *copy_of(const struct bosshi_fault *fault)
     return copy;
 }
 
-struct bosshi_fault *bosshi_faults_take(struct bosshi_faults *f,
-                                        const struct bosshi_request *request,
-                                        struct bytes raw_body)
+struct bsim_fault *bsim_faults_take(struct bsim_faults *f, const struct bsim_request *request,
+                                    struct bytes raw_body)
 {
     for (struct list *node = f->list.next; node != &f->list; node = node->next) {
-        struct bosshi_fault *fault = LIST_ENTRY(node, struct bosshi_fault, node);
+        struct bsim_fault *fault = LIST_ENTRY(node, struct bsim_fault, node);
         if (fault->times == 0 || !fits(fault, request, raw_body))
             continue;
         if (fault->skip > 0) {
@@ -138,22 +137,22 @@ struct bosshi_fault *bosshi_faults_take(struct bosshi_faults *f,
     return NULL;
 }
 
-bool bosshi_fault_refuses(const struct bosshi_fault *fault)
+bool bsim_fault_refuses(const struct bsim_fault *fault)
 {
     return fault->is_drop || fault->has_body || fault->code != 0 || fault->status != 200;
 }
 
-const char *bosshi_fault_name(const struct bosshi_fault *fault)
+const char *bsim_fault_name(const struct bsim_fault *fault)
 {
     if (!fault)
         return "";
     if (fault->is_drop)
         return "drop";
-    if (fault->withhold == BOSSHI_CUT)
+    if (fault->withhold == BSIM_CUT)
         return "cut";
-    if (fault->withhold == BOSSHI_HANG)
+    if (fault->withhold == BSIM_HANG)
         return "hang";
     if (fault->has_body)
         return "body";
-    return bosshi_fault_refuses(fault) ? "code" : "delay";
+    return bsim_fault_refuses(fault) ? "code" : "delay";
 }

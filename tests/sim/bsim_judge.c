@@ -1,6 +1,6 @@
-#include "bosshi_judge.h"
+#include "bsim_judge.h"
 
-struct bytes bosshi_settled(struct bytes text)
+struct bytes bsim_settled(struct bytes text)
 {
     static const char fence[] = "```";
     struct bytes t = text;
@@ -14,7 +14,7 @@ struct bytes bosshi_settled(struct bytes text)
     return t;
 }
 
-static bool is_known(const struct bosshi_judge *j, const struct bosshi_message *m)
+static bool is_known(const struct bsim_judge *j, const struct bsim_message *m)
 {
     for (size_t i = 0; i < j->count; i++)
         if (j->messages[i] == m)
@@ -22,16 +22,16 @@ static bool is_known(const struct bosshi_judge *j, const struct bosshi_message *
     return false;
 }
 
-static struct bytes shown(const struct bosshi_message *m)
+static struct bytes shown(const struct bsim_message *m)
 {
     return buf_bytes(m->edit_count > 0 ? &m->edits[m->edit_count - 1].text : &m->text);
 }
 
-static bool check_new(const struct bosshi_judge *j, char reason[160])
+static bool check_new(const struct bsim_judge *j, char reason[160])
 {
-    const struct bosshi_message *before = j->messages[j->count - 1];
-    int64_t length = bosshi_length(j->settings, shown(before));
-    bool is_card = bosshi_type_of(bytes_of_str(before->msg_type)) == BOSSHI_TYPE_CARD;
+    const struct bsim_message *before = j->messages[j->count - 1];
+    int64_t length = bsim_length(j->settings, shown(before));
+    bool is_card = bsim_type_of(bytes_of_str(before->msg_type)) == BSIM_TYPE_CARD;
     int64_t limit = is_card ? j->settings->card_limit : j->settings->text_limit;
     if (2 * length >= limit)
         return true; /* a long answer goes on */
@@ -40,12 +40,12 @@ static bool check_new(const struct bosshi_judge *j, char reason[160])
     return false;
 }
 
-static bool check_edit(const struct bosshi_message *m, char reason[160])
+static bool check_edit(const struct bsim_message *m, char reason[160])
 {
     size_t last = m->edit_count - 1;
     if (last == 0)
         return true;
-    struct bytes before = bosshi_settled(buf_bytes(&m->edits[last - 1].text));
+    struct bytes before = bsim_settled(buf_bytes(&m->edits[last - 1].text));
     struct bytes now = buf_bytes(&m->edits[last].text);
     if (bytes_starts_with(now, before))
         return true;
@@ -54,7 +54,7 @@ static bool check_edit(const struct bosshi_message *m, char reason[160])
     return false;
 }
 
-bool bosshi_judge_note(struct bosshi_judge *j, const struct bosshi_message *m, char reason[160])
+bool bsim_judge_note(struct bsim_judge *j, const struct bsim_message *m, char reason[160])
 {
     bool is_good = true;
     if (m->edit_count > 0)
@@ -63,7 +63,7 @@ bool bosshi_judge_note(struct bosshi_judge *j, const struct bosshi_message *m, c
         return true;
     if (j->count > 0)
         is_good = check_new(j, reason);
-    if (j->count < BOSSHI_JUDGED_MAX)
+    if (j->count < BSIM_JUDGED_MAX)
         j->messages[j->count++] = m;
     return is_good;
 }

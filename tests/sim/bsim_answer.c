@@ -1,5 +1,5 @@
 /* Which call a path is, and how the answer to it looks. */
-#include "bosshi_platform.h"
+#include "bsim_platform.h"
 
 #include "base/random.h"
 
@@ -21,27 +21,27 @@ static bool matches(struct bytes path, const char *template, struct bytes *messa
     return true;
 }
 
-enum bosshi_call bosshi_route(const struct bosshi_platform *p, struct bytes path,
-                              struct bytes *message_id)
+enum bsim_call bsim_route(const struct bsim_platform *p, struct bytes path,
+                          struct bytes *message_id)
 {
-    const struct bosshi_settings *s = &p->settings;
+    const struct bsim_settings *s = &p->settings;
     *message_id = BYTES_LIT("");
     if (matches(path, s->token_path, message_id))
-        return BOSSHI_TOKEN;
+        return BSIM_TOKEN;
     if (matches(path, s->send_path, message_id))
-        return BOSSHI_SEND;
+        return BSIM_SEND;
     if (matches(path, s->update_path, message_id))
-        return BOSSHI_UPDATE;
-    return s->reply && matches(path, s->reply_path, message_id) ? BOSSHI_REPLY : BOSSHI_NO_CALL;
+        return BSIM_UPDATE;
+    return s->reply && matches(path, s->reply_path, message_id) ? BSIM_REPLY : BSIM_NO_CALL;
 }
 
-static void write_token(struct json_writer *w, const struct bosshi_result *r)
+static void write_token(struct json_writer *w, const struct bsim_result *r)
 {
     json_str(w, "tenant_access_token", bytes_of_str(r->token));
     json_i64(w, "expire", r->expire_s);
 }
 
-static void write_message(struct json_writer *w, const struct bosshi_message *m)
+static void write_message(struct json_writer *w, const struct bsim_message *m)
 {
     char ms[24];
     snprintf(ms, sizeof ms, "%lld", (long long)m->wall_ms);
@@ -55,13 +55,13 @@ static void write_message(struct json_writer *w, const struct bosshi_message *m)
     }
 }
 
-void bosshi_result_write(const struct bosshi_platform *p, const struct bosshi_result *result,
-                         enum bosshi_call call, struct buf *out)
+void bsim_result_write(const struct bsim_platform *p, const struct bsim_result *result,
+                       enum bsim_call call, struct buf *out)
 {
     struct json_writer w;
-    char trace[BOSSHI_ID_BYTES];
-    int64_t shape = call == BOSSHI_TOKEN ? p->settings.token_shape : p->settings.message_shape;
-    bosshi_make_id(trace, false);
+    char trace[BSIM_ID_BYTES];
+    int64_t shape = call == BSIM_TOKEN ? p->settings.token_shape : p->settings.message_shape;
+    bsim_make_id(trace, false);
     json_begin(&w, out);
     json_open(&w, NULL, '{');
     json_i64(&w, "code", result->code);
@@ -69,13 +69,13 @@ void bosshi_result_write(const struct bosshi_platform *p, const struct bosshi_re
     json_boolean(&w, "success", result->code == 0);
     json_str(&w, "msg", bytes_of_str(result->verdict.msg));
     if (result->code == 0) {
-        if (shape == BOSSHI_SHAPE_DATA)
+        if (shape == BSIM_SHAPE_DATA)
             json_open(&w, "data", '{');
-        if (call == BOSSHI_TOKEN)
+        if (call == BSIM_TOKEN)
             write_token(&w, result);
         else if (result->about)
             write_message(&w, result->about);
-        if (shape == BOSSHI_SHAPE_DATA)
+        if (shape == BSIM_SHAPE_DATA)
             json_close(&w, '}');
     }
     json_close(&w, '}');

@@ -1,22 +1,22 @@
-#include "bosshi_journal.h"
+#include "bsim_journal.h"
 
 #include "base/clock.h"
 
 #include <stdarg.h>
 
-void bosshi_journal_init(struct bosshi_journal *j)
+void bsim_journal_init(struct bsim_journal *j)
 {
-    *j = (struct bosshi_journal){.count = 0};
-    buf_init(&j->text, BOSSHI_JOURNAL_MAX_BYTES);
+    *j = (struct bsim_journal){.count = 0};
+    buf_init(&j->text, BSIM_JOURNAL_MAX_BYTES);
 }
 
-void bosshi_journal_free(struct bosshi_journal *j)
+void bsim_journal_free(struct bsim_journal *j)
 {
     buf_free(&j->text);
     free(j->ends);
 }
 
-struct json_writer *bosshi_journal_begin(struct bosshi_journal *j, const char *type)
+struct json_writer *bsim_journal_begin(struct bsim_journal *j, const char *type)
 {
     json_begin(&j->writer, &j->text);
     json_open(&j->writer, NULL, '{');
@@ -26,7 +26,7 @@ struct json_writer *bosshi_journal_begin(struct bosshi_journal *j, const char *t
     return &j->writer;
 }
 
-void bosshi_journal_end(struct bosshi_journal *j)
+void bsim_journal_end(struct bsim_journal *j)
 {
     json_close(&j->writer, '}');
     buf_append_char(&j->text, '\n');
@@ -37,28 +37,28 @@ void bosshi_journal_end(struct bosshi_journal *j)
     }
     j->ends[j->count++] = j->text.len;
     if (j->is_printed) {
-        struct bytes line = bosshi_journal_after(j, j->count - 1);
+        struct bytes line = bsim_journal_after(j, j->count - 1);
         fwrite(line.ptr, 1, line.len, stdout);
         fflush(stdout);
     }
 }
 
-void bosshi_journal_broken(struct bosshi_journal *j, const char *rule, const char *fmt, ...)
+void bsim_journal_broken(struct bsim_journal *j, const char *rule, const char *fmt, ...)
 {
     char detail[256];
     va_list list;
     va_start(list, fmt);
     vsnprintf(detail, sizeof detail, fmt, list);
     va_end(list);
-    struct json_writer *w = bosshi_journal_begin(j, "broken");
+    struct json_writer *w = bsim_journal_begin(j, "broken");
     json_str(w, "rule", bytes_of_str(rule));
     json_str(w, "detail", bytes_of_str(detail));
-    bosshi_journal_end(j);
+    bsim_journal_end(j);
     if (j->on_broken)
         j->on_broken(rule, detail, j->arg);
 }
 
-struct bytes bosshi_journal_after(const struct bosshi_journal *j, size_t after)
+struct bytes bsim_journal_after(const struct bsim_journal *j, size_t after)
 {
     size_t from = after == 0 ? 0 : after <= j->count ? j->ends[after - 1] : j->text.len;
     return bytes_of(j->text.ptr + from, j->text.len - from);

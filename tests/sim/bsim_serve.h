@@ -1,4 +1,4 @@
 /* `botbridge-sim bosshi serve`. */
 #pragma once
 
-int bosshi_serve_main(int argc, char **argv);
+int bsim_serve_main(int argc, char **argv);

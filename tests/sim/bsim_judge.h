@@ -2,13 +2,13 @@
  * the answer. */
 #pragma once
 
-#include "bosshi_platform.h"
+#include "bsim_platform.h"
 
-enum { BOSSHI_JUDGED_MAX = 64 };
+enum { BSIM_JUDGED_MAX = 64 };
 
-struct bosshi_judge {
-    const struct bosshi_settings *settings;
-    const struct bosshi_message *messages[BOSSHI_JUDGED_MAX]; /* of the bot */
+struct bsim_judge {
+    const struct bsim_settings *settings;
+    const struct bsim_message *messages[BSIM_JUDGED_MAX]; /* of the bot */
     size_t count;
 };
 
@@ -16,8 +16,7 @@ struct bosshi_judge {
  * - is another message though the first one has room for more: a second answer, not its rest;
  * - shows less than before, or other words than before, except in place of its very first text
  *   (a placeholder) and for white space and the fence of a code block at the end. */
-bool bosshi_judge_note(struct bosshi_judge *j, const struct bosshi_message *m,
-                       char reason[160]);
+bool bsim_judge_note(struct bsim_judge *j, const struct bsim_message *m, char reason[160]);
 
 /* The part of the text that later ones have to begin with. */
-struct bytes bosshi_settled(struct bytes text);
+struct bytes bsim_settled(struct bytes text);

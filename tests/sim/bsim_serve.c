@@ -1,11 +1,11 @@
-#include "bosshi_serve.h"
+#include "bsim_serve.h"
 
-#include "bosshi_args.h"
-#include "bosshi_control.h"
+#include "bsim_args.h"
+#include "bsim_control.h"
 
 #include <signal.h>
 
-enum { CONTROL = BOSSHI_OWN_OPTIONS, JSON_LINES };
+enum { CONTROL = BSIM_OWN_OPTIONS, JSON_LINES };
 
 static void on_signal(int signum, void *arg)
 {
@@ -14,7 +14,7 @@ static void on_signal(int signum, void *arg)
 }
 
 /* The chat as text: who, what kind, and the whole text that is shown from now on. */
-static void on_message(const struct bosshi_message *m, void *arg)
+static void on_message(const struct bsim_message *m, void *arg)
 {
     (void)arg;
     const struct buf *text = m->edit_count > 0 ? &m->edits[m->edit_count - 1].text : &m->text;
@@ -34,11 +34,11 @@ static void on_broken(const char *rule, const char *detail, void *arg)
     fprintf(stderr, "botbridge-sim: the bot broke a rule: %s: %s\n", rule, detail);
 }
 
-static int run(struct bosshi_stage *stage, const char *listen, const char *control_listen)
+static int run(struct bsim_stage *stage, const char *listen, const char *control_listen)
 {
     struct brg_error error = {0};
-    struct bosshi_control *control =
-        bosshi_control_new(stage->loop, &stage->pusher, &stage->faults, control_listen, &error);
+    struct bsim_control *control =
+        bsim_control_new(stage->loop, &stage->pusher, &stage->faults, control_listen, &error);
     if (!control) {
         fprintf(stderr, "botbridge-sim bosshi serve: %s\n", error.text);
         return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
@@ -46,13 +46,13 @@ static int run(struct bosshi_stage *stage, const char *listen, const char *contr
     int host_bytes = (int)(strrchr(listen, ':') - listen); /* both servers have found one */
     int control_bytes = (int)(strrchr(control_listen, ':') - control_listen);
     printf("ready listen=%.*s:%u control=%.*s:%u\n", host_bytes, listen,
-           bosshi_api_port(stage->api), control_bytes, control_listen,
-           bosshi_control_port(control));
+           bsim_api_port(stage->api), control_bytes, control_listen,
+           bsim_control_port(control));
     fflush(stdout);
     loop_on_signal(stage->loop, SIGTERM, on_signal, stage->loop);
     loop_on_signal(stage->loop, SIGINT, on_signal, stage->loop);
     loop_run(stage->loop);
-    bosshi_control_free(control);
+    bsim_control_free(control);
     return BRG_EXIT_DONE;
 }
 
@@ -63,40 +63,40 @@ static int print_usage(void)
           "The platform for one app, until SIGTERM: pushes events, serves the API, shows the "
           "chat.\n"
           "Its control port is defined in tests/sim/BOSSHI.md.\n"
-          "\n" BOSSHI_COMMON_USAGE "  --control HOST:PORT      the control port (127.0.0.1:0)\n"
+          "\n" BSIM_COMMON_USAGE "  --control HOST:PORT      the control port (127.0.0.1:0)\n"
           "  --json                   JSON lines on stdout instead of the chat as text\n",
           stdout);
     return BRG_EXIT_DONE;
 }
 
-int bosshi_serve_main(int argc, char **argv)
+int bsim_serve_main(int argc, char **argv)
 {
     static const struct option options[] = {{"control", required_argument, NULL, CONTROL},
                                             {"json", no_argument, NULL, JSON_LINES},
-                                            BOSSHI_COMMON_OPTIONS};
+                                            BSIM_COMMON_OPTIONS};
     const char *control = "127.0.0.1:0";
     bool is_json = false;
-    struct bosshi_args args;
-    struct bosshi_stage stage;
-    bosshi_args_init(&args, "serve", "127.0.0.1:0");
+    struct bsim_args args;
+    struct bsim_stage stage;
+    bsim_args_init(&args, "serve", "127.0.0.1:0");
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);
         if (option == -1)
             break;
-        if (option == BOSSHI_HELP)
+        if (option == BSIM_HELP)
             return print_usage();
         if (option == CONTROL)
             control = optarg;
         else if (option == JSON_LINES)
             is_json = true;
-        else if (!bosshi_args_take(&args, option, argv))
+        else if (!bsim_args_take(&args, option, argv))
             return BRG_EXIT_USAGE;
     }
     if (optind != argc) {
-        bosshi_args_complain(&args, "no argument is wanted");
+        bsim_args_complain(&args, "no argument is wanted");
         return BRG_EXIT_USAGE;
     }
-    int code = bosshi_stage_start(&stage, &args);
+    int code = bsim_stage_start(&stage, &args);
     if (code != BRG_EXIT_DONE)
         return code;
     stage.platform.journal.is_printed = is_json;
@@ -104,6 +104,6 @@ int bosshi_serve_main(int argc, char **argv)
     if (!is_json)
         stage.platform.watcher.on_message = on_message;
     code = run(&stage, args.listen, control);
-    bosshi_stage_free(&stage);
+    bsim_stage_free(&stage);
     return code;
 }

@@ -1,4 +1,4 @@
-#include "bosshi_push.h"
+#include "bsim_push.h"
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -6,26 +6,25 @@
 
 enum { ANSWER_MAX_BYTES = 65536, URL_MAX_BYTES = 4096, HEADER_MAX_BYTES = 512 };
 
-static const int64_t repeat_after_ms[BOSSHI_REPEATS] = {15 * 1000, 5 * 60 * 1000,
-                                                        60 * 60 * 1000, 6 * 60 * 60 * 1000};
+static const int64_t repeat_after_ms[BSIM_REPEATS] = {15 * 1000, 5 * 60 * 1000, 60 * 60 * 1000,
+                                                      6 * 60 * 60 * 1000};
 
 /* One POST on its way. */
 struct post {
     struct list node;
-    struct bosshi_pusher *pusher;
+    struct bsim_pusher *pusher;
     struct fetch *fetch;
     int64_t began_ms, wall_ms;
     int status;
     struct buf answer;
-    bosshi_posted_fn *done;
+    bsim_posted_fn *done;
     void *arg;
 };
 
-void bosshi_pusher_init(struct bosshi_pusher *p, struct loop *loop,
-                        struct bosshi_platform *platform)
+void bsim_pusher_init(struct bsim_pusher *p, struct loop *loop, struct bsim_platform *platform)
 {
     static const struct fetch_options options = {.max_idle_connections = 64};
-    *p = (struct bosshi_pusher){.loop = loop, .platform = platform};
+    *p = (struct bsim_pusher){.loop = loop, .platform = platform};
     p->pool = fetch_pool_new(loop, &options);
     p->crypto = crypto_new();
     map_init(&p->by_id);
@@ -33,13 +32,13 @@ void bosshi_pusher_init(struct bosshi_pusher *p, struct loop *loop,
     list_init(&p->posts);
 }
 
-static void push_free(struct bosshi_push *push)
+static void push_free(struct bsim_push *push)
 {
     loop_timer_cancel(push->pusher->loop, &push->timer);
     for (size_t i = 0; i < push->delivery_count; i++)
         free(push->deliveries[i].body);
     free(push->deliveries);
-    bosshi_event_free(&push->event);
+    bsim_event_free(&push->event);
     free(push);
 }
 
@@ -50,7 +49,7 @@ static void post_free(struct post *post)
     free(post);
 }
 
-void bosshi_pusher_free(struct bosshi_pusher *p)
+void bsim_pusher_free(struct bsim_pusher *p)
 {
     for (struct list *node = p->posts.next; node != &p->posts;) {
         struct post *post = LIST_ENTRY(node, struct post, node);
@@ -62,7 +61,7 @@ void bosshi_pusher_free(struct bosshi_pusher *p)
         struct list *node = list_pop_front(&p->order);
         if (!node)
             break;
-        push_free(LIST_ENTRY(node, struct bosshi_push, order));
+        push_free(LIST_ENTRY(node, struct bsim_push, order));
     }
     map_free(&p->by_id);
     fetch_pool_free(p->pool);
@@ -82,10 +81,10 @@ static void on_data(struct bytes data, void *arg)
 }
 
 static void judge(const struct post *post, enum fetch_result result, const char *detail,
-                  struct bosshi_delivery *d)
+                  struct bsim_delivery *d)
 {
-    if (result == FETCH_TIMEOUT || d->ms > BOSSHI_ANSWER_MS)
-        snprintf(d->reason, sizeof d->reason, "no answer within %d ms", BOSSHI_ANSWER_MS);
+    if (result == FETCH_TIMEOUT || d->ms > BSIM_ANSWER_MS)
+        snprintf(d->reason, sizeof d->reason, "no answer within %d ms", BSIM_ANSWER_MS);
     else if (result != FETCH_OK)
         snprintf(d->reason, sizeof d->reason, "no answer: %s", detail);
     else if (post->status != 200)
@@ -95,14 +94,14 @@ static void judge(const struct post *post, enum fetch_result result, const char 
 static void on_done(enum fetch_result result, const char *detail, void *arg)
 {
     struct post *post = arg;
-    struct bosshi_delivery d = {
+    struct bsim_delivery d = {
         .wall_ms = post->wall_ms,
         .ms = clock_mono_ms() - post->began_ms,
         .status = result == FETCH_OK ? post->status : 0,
         .body = bytes_dup(buf_bytes(&post->answer)),
     };
     judge(post, result, detail, &d);
-    bosshi_posted_fn *done = post->done;
+    bsim_posted_fn *done = post->done;
     void *done_arg = post->arg;
     post_free(post);
     done(&d, done_arg);
@@ -115,10 +114,10 @@ struct outgoing {
 };
 
 /* The three headers of a signature into `lines`, which `headers` then point into. */
-static void sign(struct bosshi_pusher *p, const struct outgoing *o, struct bytes body,
+static void sign(struct bsim_pusher *p, const struct outgoing *o, struct bytes body,
                  char lines[3][HEADER_MAX_BYTES], const char **headers)
 {
-    const struct bosshi_settings *s = &p->platform->settings;
+    const struct bsim_settings *s = &p->platform->settings;
     char signature[BOSSHI_PEER_SIGNATURE_CHARS], timestamp[24], nonce[24];
     snprintf(timestamp, sizeof timestamp, "%lld", (long long)(clock_wall_ms() / 1000));
     snprintf(nonce, sizeof nonce, "%llu", (unsigned long long)random_below(1000000000));
@@ -134,7 +133,7 @@ static void sign(struct bosshi_pusher *p, const struct outgoing *o, struct bytes
         headers[i] = lines[i];
 }
 
-static void post(struct bosshi_pusher *p, const struct outgoing *o, bosshi_posted_fn *done,
+static void post(struct bsim_pusher *p, const struct outgoing *o, bsim_posted_fn *done,
                  void *arg)
 {
     static const struct fetch_callbacks callbacks = {on_head, on_data, on_done};
@@ -148,7 +147,7 @@ static void post(struct bosshi_pusher *p, const struct outgoing *o, bosshi_poste
     post->wall_ms = clock_wall_ms();
     buf_init(&post->answer, ANSWER_MAX_BYTES);
     list_push_back(&p->posts, &post->node);
-    buf_init(&body, 2 * BOSSHI_EVENT_MAX_BYTES);
+    buf_init(&body, 2 * BSIM_EVENT_MAX_BYTES);
     if (o->is_sealed && *key)
         bosshi_peer_seal(p->crypto, bytes_of_str(key), o->plain, &body);
     else
@@ -161,16 +160,16 @@ static void post(struct bosshi_pusher *p, const struct outgoing *o, bosshi_poste
         .method = "POST",
         .headers = headers,
         .body = buf_bytes(&body),
-        .connect_timeout_ms = BOSSHI_ANSWER_MS,
-        .total_timeout_ms = BOSSHI_ANSWER_MS,
+        .connect_timeout_ms = BSIM_ANSWER_MS,
+        .total_timeout_ms = BSIM_ANSWER_MS,
         .max_body_bytes = ANSWER_MAX_BYTES,
     };
     post->fetch = fetch_start(p->pool, &request, &callbacks, post);
     buf_free(&body);
 }
 
-void bosshi_post(struct bosshi_pusher *p, bool is_card, bool is_sealed, struct bytes plain,
-                 bosshi_posted_fn *done, void *arg)
+void bsim_post(struct bsim_pusher *p, bool is_card, bool is_sealed, struct bytes plain,
+               bsim_posted_fn *done, void *arg)
 {
     struct outgoing o = {.plain = plain, .is_card = is_card, .is_sealed = is_sealed};
     post(p, &o, done, arg);
@@ -178,9 +177,9 @@ void bosshi_post(struct bosshi_pusher *p, bool is_card, bool is_sealed, struct b
 
 /* --- events --- */
 
-static void deliver(struct bosshi_push *push);
+static void deliver(struct bsim_push *push);
 
-static void set_state(struct bosshi_push *push, enum bosshi_push_state state)
+static void set_state(struct bsim_push *push, enum bsim_push_state state)
 {
     push->state = state;
 }
@@ -191,40 +190,40 @@ static void on_due(struct wheel_timer *t, void *arg)
     deliver(arg);
 }
 
-static void note(struct bosshi_push *push, const struct bosshi_delivery *d)
+static void note(struct bsim_push *push, const struct bsim_delivery *d)
 {
-    struct bosshi_journal *journal = &push->pusher->platform->journal;
+    struct bsim_journal *journal = &push->pusher->platform->journal;
     size_t bytes = (push->delivery_count + 1) * sizeof(*push->deliveries);
     push->deliveries = brg_realloc(push->deliveries, bytes);
-    struct bosshi_delivery *noted = &push->deliveries[push->delivery_count++];
+    struct bsim_delivery *noted = &push->deliveries[push->delivery_count++];
     *noted = *d;
     noted->body = brg_strdup(d->body);
-    struct json_writer *w = bosshi_journal_begin(journal, "delivery");
+    struct json_writer *w = bsim_journal_begin(journal, "delivery");
     json_str(w, "event_id", bytes_of_str(push->event.event_id));
     json_i64(w, "nth", (int64_t)push->delivery_count);
     json_i64(w, "status", d->status);
     json_i64(w, "ms", d->ms);
     json_str(w, "reason", bytes_of_str(d->reason));
-    bosshi_journal_end(journal);
+    bsim_journal_end(journal);
     struct json *body =
         *d->reason ? NULL : json_parse(bytes_of_str(d->body), JSON_STRICT, NULL);
     if (!*d->reason && json_type(body) != JSON_OBJECT)
-        bosshi_journal_broken(journal, "ack", "200 with a body that is no JSON object");
+        bsim_journal_broken(journal, "ack", "200 with a body that is no JSON object");
     json_free(body);
 }
 
-static void on_delivered(const struct bosshi_delivery *d, void *arg)
+static void on_delivered(const struct bsim_delivery *d, void *arg)
 {
-    struct bosshi_push *push = arg;
-    struct bosshi_pusher *p = push->pusher;
+    struct bsim_push *push = arg;
+    struct bsim_pusher *p = push->pusher;
     note(push, d);
     if (!*d->reason) {
-        set_state(push, BOSSHI_ACCEPTED);
+        set_state(push, BSIM_ACCEPTED);
         loop_timer_cancel(p->loop, &push->timer);
-    } else if (push->state == BOSSHI_PUSHING && !wheel_is_set(&push->timer)) {
+    } else if (push->state == BSIM_PUSHING && !wheel_is_set(&push->timer)) {
         size_t repeat = push->scheduled - 1;
-        if (repeat >= (size_t)push->event.repeats || repeat >= BOSSHI_REPEATS)
-            set_state(push, BOSSHI_GIVEN_UP);
+        if (repeat >= (size_t)push->event.repeats || repeat >= BSIM_REPEATS)
+            set_state(push, BSIM_GIVEN_UP);
         else
             loop_timer_set(p->loop, &push->timer,
                            repeat_after_ms[repeat] / p->platform->clock_scale);
@@ -233,9 +232,9 @@ static void on_delivered(const struct bosshi_delivery *d, void *arg)
         p->on_delivery(push, p->arg);
 }
 
-void bosshi_push_again(struct bosshi_push *push)
+void bsim_push_again(struct bsim_push *push)
 {
-    const struct bosshi_event *e = &push->event;
+    const struct bsim_event *e = &push->event;
     struct outgoing o = {
         .plain = buf_bytes(&e->body),
         .is_sealed = !e->is_raw && !e->is_plain,
@@ -245,35 +244,35 @@ void bosshi_push_again(struct bosshi_push *push)
     post(push->pusher, &o, on_delivered, push);
 }
 
-static void deliver(struct bosshi_push *push)
+static void deliver(struct bsim_push *push)
 {
     push->scheduled++;
-    bosshi_push_again(push);
+    bsim_push_again(push);
 }
 
-static void journal_ask(struct bosshi_journal *journal, const struct bosshi_event *e)
+static void journal_ask(struct bsim_journal *journal, const struct bsim_event *e)
 {
-    struct json_writer *w = bosshi_journal_begin(journal, "ask");
+    struct json_writer *w = bsim_journal_begin(journal, "ask");
     json_str(w, "event_id", bytes_of_str(e->event_id));
     json_str(w, "message_id", bytes_of_str(e->message_id));
     json_str(w, "chat_id", bytes_of_str(e->chat_id));
     json_str(w, "chat_type", bytes_of_str(e->chat_type));
     json_str(w, "kind", bytes_of_str(e->msg_type));
     json_str(w, "text", bytes_of_str(e->text));
-    bosshi_journal_end(journal);
+    bsim_journal_end(journal);
 }
 
-struct bosshi_push *bosshi_push_start(struct bosshi_pusher *p, struct bosshi_event *event)
+struct bsim_push *bsim_push_start(struct bsim_pusher *p, struct bsim_event *event)
 {
     bool is_direct = strcmp(event->chat_type, "p2p") == 0;
-    struct bosshi_address address = {
+    struct bsim_address address = {
         .chat_id = bytes_of_str(event->chat_id),
         .tenant = bytes_of_str(event->tenant),
         .open_id = bytes_of_str(is_direct ? event->open_id : ""),
         .union_id = bytes_of_str(is_direct ? event->union_id : ""),
         .user_id = bytes_of_str(is_direct ? event->user_id : ""),
     };
-    struct bosshi_push *push = BRG_NEW(struct bosshi_push);
+    struct bsim_push *push = BRG_NEW(struct bsim_push);
     push->pusher = p;
     push->event = *event;
     wheel_timer_init(&push->timer, on_due, push);
@@ -281,14 +280,14 @@ struct bosshi_push *bosshi_push_start(struct bosshi_pusher *p, struct bosshi_eve
     if (!map_find(&p->by_id, bytes_of_str(event->event_id)))
         map_insert(&p->by_id, &push->node, bytes_of_str(push->event.event_id));
     journal_ask(&p->platform->journal, &push->event);
-    bosshi_user_says(p->platform, &address, bytes_of_str(event->message_id),
-                     bytes_of_str(event->msg_type), bytes_of_str(event->text));
+    bsim_user_says(p->platform, &address, bytes_of_str(event->message_id),
+                   bytes_of_str(event->msg_type), bytes_of_str(event->text));
     deliver(push);
     return push;
 }
 
-struct bosshi_push *bosshi_push_find(const struct bosshi_pusher *p, struct bytes event_id)
+struct bsim_push *bsim_push_find(const struct bsim_pusher *p, struct bytes event_id)
 {
     struct map_node *node = map_find(&p->by_id, event_id);
-    return node ? MAP_ENTRY(node, struct bosshi_push, node) : NULL;
+    return node ? MAP_ENTRY(node, struct bsim_push, node) : NULL;
 }

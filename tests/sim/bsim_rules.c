@@ -1,10 +1,10 @@
-#include "bosshi_rules.h"
+#include "bsim_rules.h"
 
 #include <stdarg.h>
 
 #define WRAPPER "compressiveCardContent"
 
-bool bosshi_refuse(struct bosshi_verdict *v, enum bosshi_code code, const char *fmt, ...)
+bool bsim_refuse(struct bsim_verdict *v, enum bsim_code code, const char *fmt, ...)
 {
     va_list list;
     v->code = code;
@@ -14,44 +14,44 @@ bool bosshi_refuse(struct bosshi_verdict *v, enum bosshi_code code, const char *
     return false;
 }
 
-enum bosshi_type bosshi_type_of(struct bytes msg_type)
+enum bsim_type bsim_type_of(struct bytes msg_type)
 {
     if (bytes_eq_str(msg_type, "text"))
-        return BOSSHI_TYPE_TEXT;
-    return bytes_eq_str(msg_type, "compressive_card") ? BOSSHI_TYPE_CARD : BOSSHI_TYPE_OTHER;
+        return BSIM_TYPE_TEXT;
+    return bytes_eq_str(msg_type, "compressive_card") ? BSIM_TYPE_CARD : BSIM_TYPE_OTHER;
 }
 
-int64_t bosshi_length(const struct bosshi_settings *s, struct bytes text)
+int64_t bsim_length(const struct bsim_settings *s, struct bytes text)
 {
     int64_t characters = 0;
-    if (s->limit_unit == BOSSHI_BYTES)
+    if (s->limit_unit == BSIM_BYTES)
         return (int64_t)text.len;
     for (size_t i = 0; i < text.len; i++)
         characters += ((unsigned char)text.ptr[i] & 0xC0) != 0x80;
     return characters;
 }
 
-static bool check_length(const struct bosshi_settings *s, struct bytes text, int64_t limit,
-                         struct bosshi_verdict *v)
+static bool check_length(const struct bsim_settings *s, struct bytes text, int64_t limit,
+                         struct bsim_verdict *v)
 {
-    int64_t length = bosshi_length(s, text);
+    int64_t length = bsim_length(s, text);
     if (length > limit)
-        return bosshi_refuse(v, BOSSHI_CODE_LENGTH, "content too long: %lld of %lld",
-                             (long long)length, (long long)limit);
+        return bsim_refuse(v, BSIM_CODE_LENGTH, "content too long: %lld of %lld",
+                           (long long)length, (long long)limit);
     return true;
 }
 
 /* A card under examination. */
 struct card {
-    const struct bosshi_settings *settings;
+    const struct bsim_settings *settings;
     struct buf *text;
     size_t begin; /* of its text in the buffer */
-    struct bosshi_verdict *verdict;
+    struct bsim_verdict *verdict;
 };
 
 static bool is_refused(struct card *card, const char *why)
 {
-    return bosshi_refuse(card->verdict, BOSSHI_CODE_CARD, "card: %s", why);
+    return bsim_refuse(card->verdict, BSIM_CODE_CARD, "card: %s", why);
 }
 
 static void add_text(struct card *card, struct bytes text)
@@ -151,7 +151,7 @@ static bool read_sent_card(struct card *card, const struct json *content)
 {
     const struct json *wrapped = json_get(content, WRAPPER);
     int64_t wanted = card->settings->card_wrapper;
-    if (wrapped ? wanted == BOSSHI_WRAP_NONE : wanted == BOSSHI_WRAP_COMPRESSIVE)
+    if (wrapped ? wanted == BSIM_WRAP_NONE : wanted == BSIM_WRAP_COMPRESSIVE)
         return is_refused(card, wrapped ? WRAPPER " is not wanted" : WRAPPER " is wanted");
     if (!wrapped)
         return read_card(card, content);
@@ -160,55 +160,55 @@ static bool read_sent_card(struct card *card, const struct json *content)
     return read_card_text(card, json_string(wrapped));
 }
 
-static bool read_text(const struct bosshi_settings *s, const struct json *content,
-                      struct buf *text, struct bosshi_verdict *v)
+static bool read_text(const struct bsim_settings *s, const struct json *content,
+                      struct buf *text, struct bsim_verdict *v)
 {
     struct bytes t = json_get_string(content, "text");
     if (t.len == 0)
-        return bosshi_refuse(v, BOSSHI_CODE_PARAMETER, "content.text is missing or empty");
+        return bsim_refuse(v, BSIM_CODE_PARAMETER, "content.text is missing or empty");
     buf_append(text, t);
     return check_length(s, t, s->text_limit, v);
 }
 
-static bool read_object(const struct bosshi_settings *s, enum bosshi_type type,
-                        const struct json *content, struct buf *text, struct bosshi_verdict *v)
+static bool read_object(const struct bsim_settings *s, enum bsim_type type,
+                        const struct json *content, struct buf *text, struct bsim_verdict *v)
 {
     struct card card = {s, text, text->len, v};
-    if (type == BOSSHI_TYPE_TEXT)
+    if (type == BSIM_TYPE_TEXT)
         return read_text(s, content, text, v);
-    if (type == BOSSHI_TYPE_CARD)
+    if (type == BSIM_TYPE_CARD)
         return read_sent_card(&card, content);
-    return bosshi_refuse(v, BOSSHI_CODE_PARAMETER,
-                         "msg_type is neither text nor "
-                         "compressive_card");
+    return bsim_refuse(v, BSIM_CODE_PARAMETER,
+                       "msg_type is neither text nor "
+                       "compressive_card");
 }
 
-bool bosshi_content_read(const struct bosshi_settings *s, enum bosshi_type type,
-                         const struct json *content, bool is_update, struct buf *text,
-                         struct bosshi_verdict *v)
+bool bsim_content_read(const struct bsim_settings *s, enum bsim_type type,
+                       const struct json *content, bool is_update, struct buf *text,
+                       struct bsim_verdict *v)
 {
     struct card card = {s, text, text->len, v};
     enum json_type shape = json_type(content);
     if (shape != JSON_STRING && (shape != JSON_OBJECT || is_update))
-        return bosshi_refuse(v, BOSSHI_CODE_PARAMETER, "content is %s",
-                             is_update ? "no string" : "neither object nor string");
+        return bsim_refuse(v, BSIM_CODE_PARAMETER, "content is %s",
+                           is_update ? "no string" : "neither object nor string");
     if (is_update)
-        return type == BOSSHI_TYPE_CARD ? read_card_text(&card, json_string(content))
-                                        : bosshi_refuse(v, BOSSHI_CODE_PARAMETER,
-                                                        "only compressive_card can be "
-                                                        "updated");
-    if ((s->content == BOSSHI_CONTENT_OBJECT && shape != JSON_OBJECT) ||
-        (s->content == BOSSHI_CONTENT_STRING && shape != JSON_STRING))
-        return bosshi_refuse(v, BOSSHI_CODE_PARAMETER,
-                             "content is not as this platform wants "
-                             "it: object or string");
+        return type == BSIM_TYPE_CARD ? read_card_text(&card, json_string(content))
+                                      : bsim_refuse(v, BSIM_CODE_PARAMETER,
+                                                    "only compressive_card can be "
+                                                    "updated");
+    if ((s->content == BSIM_CONTENT_OBJECT && shape != JSON_OBJECT) ||
+        (s->content == BSIM_CONTENT_STRING && shape != JSON_STRING))
+        return bsim_refuse(v, BSIM_CODE_PARAMETER,
+                           "content is not as this platform wants "
+                           "it: object or string");
     if (shape == JSON_OBJECT)
         return read_object(s, type, content, text, v);
     struct json *root = json_parse(json_string(content), JSON_STRICT, NULL);
     bool is_good = json_type(root) == JSON_OBJECT ? read_object(s, type, root, text, v)
-                                                  : bosshi_refuse(v, BOSSHI_CODE_PARAMETER,
-                                                                  "content is no JSON object "
-                                                                  "in a string");
+                                                  : bsim_refuse(v, BSIM_CODE_PARAMETER,
+                                                                "content is no JSON object "
+                                                                "in a string");
     json_free(root);
     return is_good;
 }

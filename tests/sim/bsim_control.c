@@ -1,20 +1,20 @@
-#include "bosshi_control.h"
+#include "bsim_control.h"
 
 enum { BODY_MAX_BYTES = 16 << 20, ANSWER_MAX_BYTES = 512 << 20, CHALLENGE_BYTES = 256 };
 
-struct bosshi_control {
+struct bsim_control {
     struct loop *loop;
     struct http_server *server;
-    struct bosshi_pusher *pusher;
-    struct bosshi_platform *platform;
-    struct bosshi_faults *faults;
+    struct bsim_pusher *pusher;
+    struct bsim_platform *platform;
+    struct bsim_faults *faults;
     struct list pending;
 };
 
 /* A check or card callback whose answer the caller waits for. */
 struct pending {
     struct list node;
-    struct bosshi_control *control;
+    struct bsim_control *control;
     struct http_request *request;    /* suspended, so it lives until answered */
     char challenge[CHALLENGE_BYTES]; /* "": a card callback */
 };
@@ -45,9 +45,9 @@ static void refuse(struct http_request *req, int status, const char *why)
 
 /* --- asking --- */
 
-static void on_ask(struct bosshi_control *c, struct http_request *req, const struct json *body)
+static void on_ask(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
-    struct bosshi_event event;
+    struct bsim_event event;
     struct brg_error error = {0};
     struct json_writer w;
     struct buf out;
@@ -55,11 +55,11 @@ static void on_ask(struct bosshi_control *c, struct http_request *req, const str
         refuse(req, 400, "no url is set");
         return;
     }
-    if (bosshi_event_make(&c->platform->app, body, &event, &error) != BRG_OK) {
+    if (bsim_event_make(&c->platform->app, body, &event, &error) != BRG_OK) {
         refuse(req, 400, error.text);
         return;
     }
-    struct bosshi_push *push = bosshi_push_start(c->pusher, &event);
+    struct bsim_push *push = bsim_push_start(c->pusher, &event);
     buf_init(&out, 65536);
     json_begin(&w, &out);
     json_open(&w, NULL, '{');
@@ -70,21 +70,20 @@ static void on_ask(struct bosshi_control *c, struct http_request *req, const str
     reply_json(req, &out);
 }
 
-static void on_repeat(struct bosshi_control *c, struct http_request *req,
-                      const struct json *body)
+static void on_repeat(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
-    struct bosshi_push *push = bosshi_push_find(c->pusher, json_get_string(body, "event_id"));
+    struct bsim_push *push = bsim_push_find(c->pusher, json_get_string(body, "event_id"));
     if (!push) {
         refuse(req, 400, "no such event_id");
         return;
     }
     for (int64_t i = json_get_int(body, "times", 1); i > 0; i--)
-        bosshi_push_again(push);
+        bsim_push_again(push);
     reply_empty(req);
 }
 
-bool bosshi_challenge_judge(struct bosshi_platform *p, const struct bosshi_delivery *d,
-                            struct bytes challenge, char reason[160])
+bool bsim_challenge_judge(struct bsim_platform *p, const struct bsim_delivery *d,
+                          struct bytes challenge, char reason[160])
 {
     struct json *answer = json_parse(bytes_of_str(d->body), JSON_STRICT, NULL);
     const struct json *echoed = json_get(answer, "challenge");
@@ -94,16 +93,16 @@ bool bosshi_challenge_judge(struct bosshi_platform *p, const struct bosshi_deliv
     else if (!*reason && !bytes_eq(json_string(echoed), challenge))
         snprintf(reason, 160, "another challenge is answered than was asked");
     json_free(answer);
-    struct json_writer *w = bosshi_journal_begin(&p->journal, "challenge");
+    struct json_writer *w = bsim_journal_begin(&p->journal, "challenge");
     json_boolean(w, "is_passed", !*reason);
     json_i64(w, "status", d->status);
     json_str(w, "reason", bytes_of_str(reason));
     json_i64(w, "ms", d->ms);
-    bosshi_journal_end(&p->journal);
+    bsim_journal_end(&p->journal);
     return !*reason;
 }
 
-static void on_posted(const struct bosshi_delivery *d, void *arg)
+static void on_posted(const struct bsim_delivery *d, void *arg)
 {
     struct pending *pending = arg;
     struct json_writer w;
@@ -113,8 +112,8 @@ static void on_posted(const struct bosshi_delivery *d, void *arg)
     json_begin(&w, &out);
     json_open(&w, NULL, '{');
     if (*pending->challenge) {
-        bool is_passed = bosshi_challenge_judge(pending->control->platform, d,
-                                                bytes_of_str(pending->challenge), reason);
+        bool is_passed = bsim_challenge_judge(pending->control->platform, d,
+                                              bytes_of_str(pending->challenge), reason);
         json_boolean(&w, "is_passed", is_passed);
     } else {
         snprintf(reason, sizeof reason, "%s", d->reason);
@@ -129,7 +128,7 @@ static void on_posted(const struct bosshi_delivery *d, void *arg)
     free(pending);
 }
 
-static struct pending *pending_new(struct bosshi_control *c, struct http_request *req)
+static struct pending *pending_new(struct bsim_control *c, struct http_request *req)
 {
     struct pending *pending = BRG_NEW(struct pending);
     pending->control = c;
@@ -138,7 +137,7 @@ static struct pending *pending_new(struct bosshi_control *c, struct http_request
     return pending;
 }
 
-static void on_challenge(struct bosshi_control *c, struct http_request *req,
+static void on_challenge(struct bsim_control *c, struct http_request *req,
                          const struct json *body)
 {
     struct pending *pending = pending_new(c, req);
@@ -146,32 +145,32 @@ static void on_challenge(struct bosshi_control *c, struct http_request *req,
     const struct json *token = json_get(body, "token");
     struct buf plain;
     if (challenge.len == 0)
-        bosshi_make_id(pending->challenge, false);
+        bsim_make_id(pending->challenge, false);
     else
         snprintf(pending->challenge, CHALLENGE_BYTES, BYTES_FMT, BYTES_ARG(challenge));
     buf_init(&plain, 65536);
-    bosshi_challenge_write(
+    bsim_challenge_write(
         bytes_of_str(pending->challenge),
         token ? json_string(token) : bytes_of_str(c->platform->app.verification_token), &plain);
-    bosshi_post(c->pusher, json_bool(json_get(body, "card"), false),
-                json_bool(json_get(body, "encrypt"), true), buf_bytes(&plain), on_posted,
-                pending);
+    bsim_post(c->pusher, json_bool(json_get(body, "card"), false),
+              json_bool(json_get(body, "encrypt"), true), buf_bytes(&plain), on_posted,
+              pending);
     buf_free(&plain);
 }
 
-static void on_card(struct bosshi_control *c, struct http_request *req, const struct json *body)
+static void on_card(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
     struct buf plain;
     buf_init(&plain, BODY_MAX_BYTES);
     json_write_value(&plain, json_get(body, "body"));
-    bosshi_post(c->pusher, true, json_bool(json_get(body, "encrypt"), true), buf_bytes(&plain),
-                on_posted, pending_new(c, req));
+    bsim_post(c->pusher, true, json_bool(json_get(body, "encrypt"), true), buf_bytes(&plain),
+              on_posted, pending_new(c, req));
     buf_free(&plain);
 }
 
 /* --- reading --- */
 
-static void write_push(struct json_writer *w, const struct bosshi_push *push)
+static void write_push(struct json_writer *w, const struct bsim_push *push)
 {
     static const char *const states[] = {"pushing", "accepted", "given_up"};
     json_open(w, NULL, '{');
@@ -181,7 +180,7 @@ static void write_push(struct json_writer *w, const struct bosshi_push *push)
     json_str(w, "state", bytes_of_str(states[push->state]));
     json_open(w, "deliveries", '[');
     for (size_t i = 0; i < push->delivery_count; i++) {
-        const struct bosshi_delivery *d = &push->deliveries[i];
+        const struct bsim_delivery *d = &push->deliveries[i];
         json_open(w, NULL, '{');
         json_i64(w, "at_ms", d->wall_ms);
         json_i64(w, "ms", d->ms);
@@ -194,7 +193,7 @@ static void write_push(struct json_writer *w, const struct bosshi_push *push)
     json_close(w, '}');
 }
 
-static void on_events(struct bosshi_control *c, struct http_request *req)
+static void on_events(struct bsim_control *c, struct http_request *req)
 {
     struct bytes event_id = {0};
     struct json_writer w;
@@ -204,7 +203,7 @@ static void on_events(struct bosshi_control *c, struct http_request *req)
     json_begin(&w, &out);
     json_open(&w, NULL, '[');
     for (struct list *n = c->pusher->order.next; n != &c->pusher->order; n = n->next) {
-        const struct bosshi_push *push = LIST_ENTRY(n, struct bosshi_push, order);
+        const struct bsim_push *push = LIST_ENTRY(n, struct bsim_push, order);
         if (!is_one || bytes_eq_str(event_id, push->event.event_id))
             write_push(&w, push);
     }
@@ -212,7 +211,7 @@ static void on_events(struct bosshi_control *c, struct http_request *req)
     reply_json(req, &out);
 }
 
-static void write_message(struct json_writer *w, const struct bosshi_message *m)
+static void write_message(struct json_writer *w, const struct bsim_message *m)
 {
     json_open(w, NULL, '{');
     json_str(w, "message_id", bytes_of_str(m->id));
@@ -234,7 +233,7 @@ static void write_message(struct json_writer *w, const struct bosshi_message *m)
     json_close(w, '}');
 }
 
-static void on_messages(struct bosshi_control *c, struct http_request *req)
+static void on_messages(struct bsim_control *c, struct http_request *req)
 {
     struct bytes chat_id = {0};
     struct json_writer w;
@@ -244,7 +243,7 @@ static void on_messages(struct bosshi_control *c, struct http_request *req)
     json_begin(&w, &out);
     json_open(&w, NULL, '[');
     for (struct list *n = c->platform->order.next; n != &c->platform->order; n = n->next) {
-        const struct bosshi_message *m = LIST_ENTRY(n, struct bosshi_message, order);
+        const struct bsim_message *m = LIST_ENTRY(n, struct bsim_message, order);
         if (!is_one || bytes_eq_str(chat_id, m->chat->id))
             write_message(&w, m);
     }
@@ -252,7 +251,7 @@ static void on_messages(struct bosshi_control *c, struct http_request *req)
     reply_json(req, &out);
 }
 
-static void on_log(struct bosshi_control *c, struct http_request *req)
+static void on_log(struct bsim_control *c, struct http_request *req)
 {
     struct bytes text = {0};
     uint64_t after = 0;
@@ -261,51 +260,48 @@ static void on_log(struct bosshi_control *c, struct http_request *req)
         return;
     }
     http_reply_text(req, 200, "application/x-ndjson",
-                    bosshi_journal_after(&c->platform->journal, (size_t)after));
+                    bsim_journal_after(&c->platform->journal, (size_t)after));
 }
 
 /* --- faults and settings --- */
 
-static void on_faults(struct bosshi_control *c, struct http_request *req,
-                      const struct json *body)
+static void on_faults(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
     struct brg_error error = {0};
-    if (bosshi_faults_add(c->faults, body, &error) == BRG_OK)
+    if (bsim_faults_add(c->faults, body, &error) == BRG_OK)
         reply_empty(req);
     else
         refuse(req, 400, error.text);
 }
 
-static void on_clear(struct bosshi_control *c, struct http_request *req,
-                     const struct json *body)
+static void on_clear(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
     (void)body;
-    bosshi_faults_clear(c->faults);
+    bsim_faults_clear(c->faults);
     reply_empty(req);
 }
 
-static void on_expire(struct bosshi_control *c, struct http_request *req,
-                      const struct json *body)
+static void on_expire(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
     (void)body;
-    bosshi_expire_tokens(c->platform);
+    bsim_expire_tokens(c->platform);
     reply_empty(req);
 }
 
-static void on_settings(struct bosshi_control *c, struct http_request *req)
+static void on_settings(struct bsim_control *c, struct http_request *req)
 {
     struct json_writer w;
     struct buf out;
     buf_init(&out, 65536);
     json_begin(&w, &out);
-    bosshi_settings_write(&c->platform->settings, &w);
+    bsim_settings_write(&c->platform->settings, &w);
     reply_json(req, &out);
 }
 
-static void on_set(struct bosshi_control *c, struct http_request *req, const struct json *body)
+static void on_set(struct bsim_control *c, struct http_request *req, const struct json *body)
 {
     struct brg_error error = {0};
-    if (bosshi_settings_read(&c->platform->settings, body, &error) == BRG_OK)
+    if (bsim_settings_read(&c->platform->settings, body, &error) == BRG_OK)
         on_settings(c, req);
     else
         refuse(req, 400, error.text);
@@ -313,8 +309,8 @@ static void on_set(struct bosshi_control *c, struct http_request *req, const str
 
 static const struct {
     const char *path;
-    void (*get)(struct bosshi_control *c, struct http_request *req);
-    void (*post)(struct bosshi_control *c, struct http_request *req, const struct json *body);
+    void (*get)(struct bsim_control *c, struct http_request *req);
+    void (*post)(struct bsim_control *c, struct http_request *req, const struct json *body);
 } routes[] = {
     {"/ask", NULL, on_ask},
     {"/challenge", NULL, on_challenge},
@@ -329,7 +325,7 @@ static const struct {
     {"/settings", on_settings, on_set},
 };
 
-static void on_post(struct bosshi_control *c, struct http_request *req, size_t route)
+static void on_post(struct bsim_control *c, struct http_request *req, size_t route)
 {
     struct brg_error error = {0};
     struct bytes text = http_body(req);
@@ -343,7 +339,7 @@ static void on_post(struct bosshi_control *c, struct http_request *req, size_t r
 
 static void on_request(struct http_request *req, void *arg)
 {
-    struct bosshi_control *c = arg;
+    struct bsim_control *c = arg;
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         if (!bytes_eq_str(http_path(req), routes[i].path))
             continue;
@@ -359,12 +355,12 @@ static void on_request(struct http_request *req, void *arg)
     refuse(req, 404, "no such call");
 }
 
-struct bosshi_control *bosshi_control_new(struct loop *loop, struct bosshi_pusher *pusher,
-                                          struct bosshi_faults *faults, const char *listen,
-                                          struct brg_error *error)
+struct bsim_control *bsim_control_new(struct loop *loop, struct bsim_pusher *pusher,
+                                      struct bsim_faults *faults, const char *listen,
+                                      struct brg_error *error)
 {
-    struct bosshi_control *c = BRG_NEW(struct bosshi_control);
-    *c = (struct bosshi_control){
+    struct bsim_control *c = BRG_NEW(struct bsim_control);
+    *c = (struct bsim_control){
         .loop = loop, .pusher = pusher, .platform = pusher->platform, .faults = faults};
     list_init(&c->pending);
     struct http_options options = {.listen = listen,
@@ -381,12 +377,12 @@ struct bosshi_control *bosshi_control_new(struct loop *loop, struct bosshi_pushe
     return c;
 }
 
-unsigned bosshi_control_port(const struct bosshi_control *c)
+unsigned bsim_control_port(const struct bsim_control *c)
 {
     return http_server_port(c->server);
 }
 
-void bosshi_control_free(struct bosshi_control *c)
+void bsim_control_free(struct bsim_control *c)
 {
     if (!c)
         return;

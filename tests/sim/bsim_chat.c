@@ -1,22 +1,22 @@
-#include "bosshi_chat.h"
+#include "bsim_chat.h"
 
 #include "base/utf8.h"
-#include "bosshi_args.h"
-#include "bosshi_control.h"
-#include "bosshi_judge.h"
+#include "bsim_args.h"
+#include "bsim_control.h"
+#include "bsim_judge.h"
 
 enum { EXIT_WRONG = 1 };
 
 struct chat {
-    struct bosshi_args args;
-    struct bosshi_stage stage;
+    struct bsim_args args;
+    struct bsim_stage stage;
     bool is_group, is_check;
     int64_t limit_s, quiet_s;
     struct wheel_timer timer; /* limit, then quiet */
-    struct bosshi_judge judge;
-    const struct bosshi_message *shown; /* whose text is being printed */
+    struct bsim_judge judge;
+    const struct bsim_message *shown; /* whose text is being printed */
     struct buf printed;
-    char challenge[BOSSHI_ID_BYTES];
+    char challenge[BSIM_ID_BYTES];
     int exit_code;
 };
 
@@ -50,7 +50,7 @@ static void on_time(struct wheel_timer *t, void *arg)
 }
 
 /* Only what is new; the user would see the whole text replaced. */
-static void print_text(struct chat *chat, const struct bosshi_message *m)
+static void print_text(struct chat *chat, const struct bsim_message *m)
 {
     struct bytes text =
         buf_bytes(m->edit_count > 0 ? &m->edits[m->edit_count - 1].text : &m->text);
@@ -66,14 +66,14 @@ static void print_text(struct chat *chat, const struct bosshi_message *m)
     chat->shown = m;
 }
 
-static void on_message(const struct bosshi_message *m, void *arg)
+static void on_message(const struct bsim_message *m, void *arg)
 {
     struct chat *chat = arg;
     char reason[160];
     if (!m->is_bots)
         return;
     print_text(chat, m);
-    if (!bosshi_judge_note(&chat->judge, m, reason))
+    if (!bsim_judge_note(&chat->judge, m, reason))
         stop(chat, "the bot broke a rule", reason);
     loop_timer_set(chat->stage.loop, &chat->timer, chat->quiet_s * 1000);
 }
@@ -85,9 +85,9 @@ static void on_broken(const char *rule, const char *detail, void *arg)
     stop(arg, "the bot broke a rule", text);
 }
 
-static void on_delivery(const struct bosshi_push *push, void *arg)
+static void on_delivery(const struct bsim_push *push, void *arg)
 {
-    const struct bosshi_delivery *d = &push->deliveries[push->delivery_count - 1];
+    const struct bsim_delivery *d = &push->deliveries[push->delivery_count - 1];
     char text[256];
     if (!*d->reason)
         return;
@@ -95,11 +95,11 @@ static void on_delivery(const struct bosshi_push *push, void *arg)
     stop(arg, "the bot broke a rule", text);
 }
 
-static void on_checked(const struct bosshi_delivery *d, void *arg)
+static void on_checked(const struct bsim_delivery *d, void *arg)
 {
     struct chat *chat = arg;
     char reason[160];
-    if (bosshi_challenge_judge(&chat->stage.platform, d, bytes_of_str(chat->challenge), reason))
+    if (bsim_challenge_judge(&chat->stage.platform, d, bytes_of_str(chat->challenge), reason))
         puts("the URL check passes");
     else
         stop(chat, "the URL check fails", reason);
@@ -110,19 +110,19 @@ static void check_url(struct chat *chat)
 {
     struct buf plain;
     buf_init(&plain, 65536);
-    bosshi_make_id(chat->challenge, false);
-    bosshi_challenge_write(bytes_of_str(chat->challenge),
-                           bytes_of_str(chat->args.app.verification_token), &plain);
-    bosshi_post(&chat->stage.pusher, false, true, buf_bytes(&plain), on_checked, chat);
+    bsim_make_id(chat->challenge, false);
+    bsim_challenge_write(bytes_of_str(chat->challenge),
+                         bytes_of_str(chat->args.app.verification_token), &plain);
+    bsim_post(&chat->stage.pusher, false, true, buf_bytes(&plain), on_checked, chat);
     buf_free(&plain);
 }
 
 static void ask(struct chat *chat, const char *question)
 {
     struct json_writer w;
-    struct bosshi_event event;
+    struct bsim_event event;
     struct buf text;
-    buf_init(&text, BOSSHI_EVENT_MAX_BYTES);
+    buf_init(&text, BSIM_EVENT_MAX_BYTES);
     json_begin(&w, &text);
     json_open(&w, NULL, '{');
     json_str(&w, "text", bytes_of_str(question));
@@ -130,34 +130,34 @@ static void ask(struct chat *chat, const char *question)
     json_i64(&w, "repeats", 0);
     json_close(&w, '}');
     struct json *members = json_parse(buf_bytes(&text), JSON_PEER, NULL);
-    BRG_CHECK(bosshi_event_make(&chat->args.app, members, &event, NULL) == BRG_OK);
+    BRG_CHECK(bsim_event_make(&chat->args.app, members, &event, NULL) == BRG_OK);
     loop_timer_set(chat->stage.loop, &chat->timer, chat->limit_s * 1000);
-    bosshi_push_start(&chat->stage.pusher, &event);
+    bsim_push_start(&chat->stage.pusher, &event);
     json_free(members);
     buf_free(&text);
 }
 
 static int run(struct chat *chat, const char *question)
 {
-    int code = bosshi_stage_start(&chat->stage, &chat->args);
+    int code = bsim_stage_start(&chat->stage, &chat->args);
     if (code != BRG_EXIT_DONE)
         return code;
-    struct bosshi_platform *platform = &chat->stage.platform;
-    platform->watcher = (struct bosshi_watcher){on_message, chat};
+    struct bsim_platform *platform = &chat->stage.platform;
+    platform->watcher = (struct bsim_watcher){on_message, chat};
     platform->journal.on_broken = on_broken;
     platform->journal.arg = chat;
     chat->stage.pusher.on_delivery = on_delivery;
     chat->stage.pusher.arg = chat;
     chat->judge.settings = &platform->settings;
     wheel_timer_init(&chat->timer, on_time, chat);
-    buf_init(&chat->printed, BOSSHI_TEXT_MAX_BYTES);
+    buf_init(&chat->printed, BSIM_TEXT_MAX_BYTES);
     if (chat->is_check)
         check_url(chat);
     else
         ask(chat, question);
     loop_run(chat->stage.loop);
     loop_timer_cancel(chat->stage.loop, &chat->timer);
-    bosshi_stage_free(&chat->stage);
+    bsim_stage_free(&chat->stage);
     buf_free(&chat->printed);
     return chat->exit_code;
 }
@@ -170,7 +170,7 @@ static int print_usage(void)
         "Asks a bot as a BOSSHI user does and prints the answer as it grows. The bot's "
         "api_base\n"
         "has to be http:// and the address of --listen.\n"
-        "\n" BOSSHI_COMMON_USAGE "                           (127.0.0.1:9980)\n"
+        "\n" BSIM_COMMON_USAGE "                           (127.0.0.1:9980)\n"
         "  --group                  ask in a group, with a mention of the bot\n"
         "  --limit-s N              time to the first message of the answer (60)\n"
         "  --quiet-s N              the answer is final when nothing has come for so long (5)\n"
@@ -182,7 +182,7 @@ static int print_usage(void)
     return BRG_EXIT_DONE;
 }
 
-enum { GROUP = BOSSHI_OWN_OPTIONS, LIMIT_S, QUIET_S, VERIFY_URL };
+enum { GROUP = BSIM_OWN_OPTIONS, LIMIT_S, QUIET_S, VERIFY_URL };
 
 static bool take(struct chat *chat, int option, char **argv)
 {
@@ -191,14 +191,14 @@ static bool take(struct chat *chat, int option, char **argv)
         chat->is_group = true;
         return true;
     case LIMIT_S:
-        return bosshi_args_number(&chat->args, "limit-s", optarg, 1, 3600, &chat->limit_s);
+        return bsim_args_number(&chat->args, "limit-s", optarg, 1, 3600, &chat->limit_s);
     case QUIET_S:
-        return bosshi_args_number(&chat->args, "quiet-s", optarg, 1, 3600, &chat->quiet_s);
+        return bsim_args_number(&chat->args, "quiet-s", optarg, 1, 3600, &chat->quiet_s);
     case VERIFY_URL:
         chat->is_check = true;
         return true;
     default:
-        return bosshi_args_take(&chat->args, option, argv);
+        return bsim_args_take(&chat->args, option, argv);
     }
 }
 
@@ -206,30 +206,30 @@ static bool check_question(const struct chat *chat, int argc, char **argv)
 {
     int wanted = chat->is_check ? 0 : 1;
     if (!chat->args.url)
-        return bosshi_args_complain(&chat->args, "--url is wanted");
+        return bsim_args_complain(&chat->args, "--url is wanted");
     if (argc - optind != wanted)
-        return bosshi_args_complain(&chat->args, wanted ? "one QUESTION is wanted: put it in "
-                                                          "quotes"
-                                                        : "--verify-url takes no QUESTION");
+        return bsim_args_complain(&chat->args, wanted ? "one QUESTION is wanted: put it in "
+                                                        "quotes"
+                                                      : "--verify-url takes no QUESTION");
     if (wanted && (!*argv[optind] || !utf8_is_valid(bytes_of_str(argv[optind]))))
-        return bosshi_args_complain(&chat->args, "a question is text in UTF-8");
+        return bsim_args_complain(&chat->args, "a question is text in UTF-8");
     return true;
 }
 
-int bosshi_chat_main(int argc, char **argv)
+int bsim_chat_main(int argc, char **argv)
 {
     static const struct option options[] = {{"group", no_argument, NULL, GROUP},
                                             {"limit-s", required_argument, NULL, LIMIT_S},
                                             {"quiet-s", required_argument, NULL, QUIET_S},
                                             {"verify-url", no_argument, NULL, VERIFY_URL},
-                                            BOSSHI_COMMON_OPTIONS};
+                                            BSIM_COMMON_OPTIONS};
     struct chat chat = {.limit_s = 60, .quiet_s = 5};
-    bosshi_args_init(&chat.args, "chat", "127.0.0.1:9980");
+    bsim_args_init(&chat.args, "chat", "127.0.0.1:9980");
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);
         if (option == -1)
             break;
-        if (option == BOSSHI_HELP)
+        if (option == BSIM_HELP)
             return print_usage();
         if (!take(&chat, option, argv))
             return BRG_EXIT_USAGE;

@@ -1,4 +1,4 @@
 /* `botbridge-sim bosshi chat`. */
 #pragma once
 
-int bosshi_chat_main(int argc, char **argv);
+int bsim_chat_main(int argc, char **argv);

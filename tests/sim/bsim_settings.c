@@ -1,4 +1,4 @@
-#include "bosshi_settings.h"
+#include "bsim_settings.h"
 
 enum kind { NUMBER, TRUTH, CHOICE, TEXT };
 enum { CHOICES_MAX = 3 };
@@ -12,7 +12,7 @@ struct setting {
     const char *choices[CHOICES_MAX]; /* by value */
 };
 
-#define AT(member) offsetof(struct bosshi_settings, member)
+#define AT(member) offsetof(struct bsim_settings, member)
 #define NUM(member, otherwise, max)                        \
     {                                                      \
 #member, NUMBER, AT(member), otherwise, max, NULL, \
@@ -55,8 +55,8 @@ static const struct setting table[] = {
     BOOL(reply),
     {"cards", TRUTH, AT(cards), 1, 1, NULL, {0}},
     BOOL(header_required),
-    NUM(updates_per_s, 5, BOSSHI_PACE_MAX),
-    NUM(chat_per_s, 5, BOSSHI_PACE_MAX),
+    NUM(updates_per_s, 5, BSIM_PACE_MAX),
+    NUM(chat_per_s, 5, BSIM_PACE_MAX),
     NUM(text_limit, 5000, 1000000),
     NUM(card_limit, 5000, 1000000),
     PICK(limit_unit, "characters", "bytes"),
@@ -75,12 +75,12 @@ static const struct setting table[] = {
 };
 enum { SETTINGS = sizeof(table) / sizeof(table[0]) };
 
-static int64_t *number_of(const struct bosshi_settings *s, const struct setting *row)
+static int64_t *number_of(const struct bsim_settings *s, const struct setting *row)
 {
     return (int64_t *)(void *)((char *)s + row->offset);
 }
 
-static char **text_of(const struct bosshi_settings *s, const struct setting *row)
+static char **text_of(const struct bsim_settings *s, const struct setting *row)
 {
     return (char **)(void *)((char *)s + row->offset);
 }
@@ -93,7 +93,7 @@ static const struct setting *find(struct bytes name)
     return NULL;
 }
 
-void bosshi_settings_init(struct bosshi_settings *s)
+void bsim_settings_init(struct bsim_settings *s)
 {
     for (size_t i = 0; i < SETTINGS; i++) {
         if (table[i].kind == TEXT)
@@ -103,7 +103,7 @@ void bosshi_settings_init(struct bosshi_settings *s)
     }
 }
 
-void bosshi_settings_free(struct bosshi_settings *s)
+void bsim_settings_free(struct bsim_settings *s)
 {
     for (size_t i = 0; i < SETTINGS; i++)
         if (table[i].kind == TEXT)
@@ -131,7 +131,7 @@ static bool read_number(const struct setting *row, struct bytes value, int64_t *
     return true;
 }
 
-static enum brg_err set(struct bosshi_settings *s, struct bytes name, struct bytes value,
+static enum brg_err set(struct bsim_settings *s, struct bytes name, struct bytes value,
                         bool is_trial, struct brg_error *error)
 {
     const struct setting *row = find(name);
@@ -152,8 +152,8 @@ static enum brg_err set(struct bosshi_settings *s, struct bytes name, struct byt
     return BRG_OK;
 }
 
-enum brg_err bosshi_settings_set(struct bosshi_settings *s, const char *text,
-                                 struct brg_error *error)
+enum brg_err bsim_settings_set(struct bsim_settings *s, const char *text,
+                               struct brg_error *error)
 {
     const char *equals = strchr(text, '=');
     if (!equals)
@@ -163,7 +163,7 @@ enum brg_err bosshi_settings_set(struct bosshi_settings *s, const char *text,
 }
 
 struct reading {
-    struct bosshi_settings *settings;
+    struct bsim_settings *settings;
     struct brg_error *error;
     enum brg_err err;
     bool is_trial;
@@ -184,8 +184,8 @@ static void read_member(struct bytes key, const struct json *value, void *arg)
     buf_free(&text);
 }
 
-enum brg_err bosshi_settings_read(struct bosshi_settings *s, const struct json *members,
-                                  struct brg_error *error)
+enum brg_err bsim_settings_read(struct bsim_settings *s, const struct json *members,
+                                struct brg_error *error)
 {
     struct reading r = {.settings = s, .error = error, .is_trial = true};
     json_each(members, read_member, &r);
@@ -195,7 +195,7 @@ enum brg_err bosshi_settings_read(struct bosshi_settings *s, const struct json *
     return r.err;
 }
 
-void bosshi_settings_write(const struct bosshi_settings *s, struct json_writer *w)
+void bsim_settings_write(const struct bsim_settings *s, struct json_writer *w)
 {
     json_open(w, NULL, '{');
     for (size_t i = 0; i < SETTINGS; i++) {

@@ -1,4 +1,4 @@
-#include "bosshi_api.h"
+#include "bsim_api.h"
 
 enum {
     BODY_MAX_BYTES = 4 << 20,
@@ -6,32 +6,32 @@ enum {
     HANG_MS = 600 * 1000, /* of an answer that never comes: longer than any client waits */
 };
 
-struct bosshi_api {
+struct bsim_api {
     struct loop *loop;
     struct http_server *server;
-    struct bosshi_platform *platform;
-    struct bosshi_faults *faults;
+    struct bsim_platform *platform;
+    struct bsim_faults *faults;
 };
 
 /* A call whose answer has to wait. */
 struct waiting {
-    struct bosshi_api *api;
+    struct bsim_api *api;
     struct http_request *request; /* lives until answered: it is suspended */
-    struct bosshi_fault *fault;
+    struct bsim_fault *fault;
     struct wheel_timer timer;
     bool is_cut;    /* at the end the connection is cut, with the work done */
     bool is_marked; /* the message is known to be in the middle of an update */
 };
 
-static void read_request(struct bosshi_api *a, struct http_request *req, struct json *body,
-                         struct bosshi_request *q)
+static void read_request(struct bsim_api *a, struct http_request *req, struct json *body,
+                         struct bsim_request *q)
 {
-    *q = (struct bosshi_request){
+    *q = (struct bsim_request){
         .authorization = http_header(req, "Authorization"),
         .body = json_type(body) == JSON_OBJECT ? body : NULL,
         .now_ms = loop_now_ms(a->loop),
     };
-    q->call = bosshi_route(a->platform, http_path(req), &q->message_id);
+    q->call = bsim_route(a->platform, http_path(req), &q->message_id);
     http_query(req, "receive_id_type", &q->receive_id_type);
     http_query(req, "uuid", &q->uuid);
 }
@@ -51,24 +51,23 @@ static void add_number_header(struct http_request *req, const char *name, int64_
     http_reply_header(req, name, text);
 }
 
-static void reply(struct bosshi_api *a, struct http_request *req, enum bosshi_call call,
-                  const struct bosshi_result *result)
+static void reply(struct bsim_api *a, struct http_request *req, enum bsim_call call,
+                  const struct bsim_result *result)
 {
     struct buf out;
     buf_init(&out, 65536);
-    bosshi_result_write(a->platform, result, call, &out);
+    bsim_result_write(a->platform, result, call, &out);
     add_number_header(req, "x-ogw-ratelimit-reset", result->reset_s);
     http_reply(req, result->status, "application/json; charset=utf-8", &out);
     buf_free(&out);
 }
 
-static void refuse(struct bosshi_api *a, struct http_request *req,
-                   const struct bosshi_request *q, const struct bosshi_fault *fault)
+static void refuse(struct bsim_api *a, struct http_request *req, const struct bsim_request *q,
+                   const struct bsim_fault *fault)
 {
-    struct bosshi_result result = {
+    struct bsim_result result = {
         .status = (int)fault->status, .code = fault->code, .reset_s = fault->reset_s};
-    bosshi_journal_refused(a->platform, q, bosshi_fault_name(fault), result.status,
-                           result.code);
+    bsim_journal_refused(a->platform, q, bsim_fault_name(fault), result.status, result.code);
     if (fault->is_drop) {
         cut(req);
         return;
@@ -85,29 +84,29 @@ static void refuse(struct bosshi_api *a, struct http_request *req,
 }
 
 /* Everything that is done with a call in its turn: without waiting any more. */
-static void finish(struct bosshi_api *a, struct http_request *req,
-                   const struct bosshi_request *q, const struct bosshi_fault *fault)
+static void finish(struct bsim_api *a, struct http_request *req, const struct bsim_request *q,
+                   const struct bsim_fault *fault)
 {
-    struct bosshi_result result;
-    if (fault && bosshi_fault_refuses(fault)) {
+    struct bsim_result result;
+    if (fault && bsim_fault_refuses(fault)) {
         refuse(a, req, q, fault);
         return;
     }
-    bosshi_serve(a->platform, q, bosshi_fault_name(fault), &result);
+    bsim_serve(a->platform, q, bsim_fault_name(fault), &result);
     reply(a, req, q->call, &result);
 }
 
 static void on_due(struct wheel_timer *t, void *arg)
 {
     struct waiting *w = arg;
-    struct bosshi_api *a = w->api;
-    struct bosshi_request q;
+    struct bsim_api *a = w->api;
+    struct bsim_request q;
     (void)t;
     struct http_request *req = w->request;
     struct json *body = json_parse(http_body(req), JSON_STRICT, NULL);
     read_request(a, req, body, &q);
     if (w->is_marked) {
-        struct bosshi_message *m = bosshi_message_find(a->platform, q.message_id);
+        struct bsim_message *m = bsim_message_find(a->platform, q.message_id);
         if (m)
             m->is_updating = false;
         w->is_marked = false;
@@ -119,75 +118,74 @@ static void on_due(struct wheel_timer *t, void *arg)
     json_free(body);
 }
 
-static void hold(struct bosshi_api *a, struct http_request *req, const struct bosshi_request *q,
-                 struct bosshi_fault *fault)
+static void hold(struct bsim_api *a, struct http_request *req, const struct bsim_request *q,
+                 struct bsim_fault *fault)
 {
     struct waiting *w = BRG_NEW(struct waiting);
-    struct bosshi_result result;
+    struct bsim_result result;
     *w = (struct waiting){.api = a, .request = req, .fault = fault};
     wheel_timer_init(&w->timer, on_due, w);
     http_set_context(req, w);
-    w->is_cut = fault->withhold != BOSSHI_NOT_WITHHELD;
+    w->is_cut = fault->withhold != BSIM_NOT_WITHHELD;
     if (w->is_cut)
-        bosshi_serve(a->platform, q, bosshi_fault_name(fault), &result);
-    struct bosshi_message *m = q->call == BOSSHI_UPDATE && !w->is_cut
-                                   ? bosshi_message_find(a->platform, q->message_id)
-                                   : NULL;
+        bsim_serve(a->platform, q, bsim_fault_name(fault), &result);
+    struct bsim_message *m = q->call == BSIM_UPDATE && !w->is_cut
+                                 ? bsim_message_find(a->platform, q->message_id)
+                                 : NULL;
     if (m)
         w->is_marked = m->is_updating = true;
     loop_timer_set(a->loop, &w->timer,
-                   fault->withhold == BOSSHI_HANG ? HANG_MS : fault->delay_ms);
+                   fault->withhold == BSIM_HANG ? HANG_MS : fault->delay_ms);
 }
 
-static bool is_overlapping(struct bosshi_api *a, struct http_request *req,
-                           const struct bosshi_request *q)
+static bool is_overlapping(struct bsim_api *a, struct http_request *req,
+                           const struct bsim_request *q)
 {
-    struct bosshi_message *m =
-        q->call == BOSSHI_UPDATE ? bosshi_message_find(a->platform, q->message_id) : NULL;
+    struct bsim_message *m =
+        q->call == BSIM_UPDATE ? bsim_message_find(a->platform, q->message_id) : NULL;
     if (!m || !m->is_updating)
         return false;
-    struct bosshi_result result = {.status = 200, .code = BOSSHI_CODE_BUSY};
+    struct bsim_result result = {.status = 200, .code = BSIM_CODE_BUSY};
     snprintf(result.verdict.msg, sizeof result.verdict.msg, "the message is being updated");
-    bosshi_journal_refused(a->platform, q, "", result.status, result.code);
-    bosshi_journal_broken(&a->platform->journal, "overlap",
-                          "an update while another one is not answered");
+    bsim_journal_refused(a->platform, q, "", result.status, result.code);
+    bsim_journal_broken(&a->platform->journal, "overlap",
+                        "an update while another one is not answered");
     reply(a, req, q->call, &result);
     return true;
 }
 
-static void on_call(struct bosshi_api *a, struct http_request *req,
-                    const struct bosshi_request *q)
+static void on_call(struct bsim_api *a, struct http_request *req, const struct bsim_request *q)
 {
     if (is_overlapping(a, req, q))
         return;
-    struct bosshi_fault *fault = bosshi_faults_take(a->faults, q, http_body(req));
-    if (fault && (fault->delay_ms > 0 || fault->withhold != BOSSHI_NOT_WITHHELD)) {
+    struct bsim_fault *fault = bsim_faults_take(a->faults, q, http_body(req));
+    if (fault && (fault->delay_ms > 0 || fault->withhold != BSIM_NOT_WITHHELD)) {
         hold(a, req, q, fault);
         return;
     }
     finish(a, req, q, fault);
-    bosshi_fault_free(fault);
+    bsim_fault_free(fault);
 }
 
-static void on_other(struct bosshi_api *a, struct http_request *req)
+static void on_other(struct bsim_api *a, struct http_request *req)
 {
     static const char *const methods[] = {"GET", "HEAD", "POST", "other"};
-    struct json_writer *w = bosshi_journal_begin(&a->platform->journal, "call");
+    struct json_writer *w = bsim_journal_begin(&a->platform->journal, "call");
     json_i64(w, "status", 404);
     json_str(w, "method", bytes_of_str(methods[http_method(req)]));
     json_str(w, "path", http_path(req));
-    bosshi_journal_end(&a->platform->journal);
+    bsim_journal_end(&a->platform->journal);
     http_reply_text(req, 404, "application/json",
                     BYTES_LIT("{\"code\":404,\"success\":false,\"msg\":\"no such path\"}"));
 }
 
 static void on_request(struct http_request *req, void *arg)
 {
-    struct bosshi_api *a = arg;
-    struct bosshi_request q;
+    struct bsim_api *a = arg;
+    struct bsim_request q;
     struct json *body = json_parse(http_body(req), JSON_STRICT, NULL);
     read_request(a, req, body, &q);
-    if (q.call == BOSSHI_NO_CALL || http_method(req) != HTTP_POST)
+    if (q.call == BSIM_NO_CALL || http_method(req) != HTTP_POST)
         on_other(a, req);
     else
         on_call(a, req, &q);
@@ -201,16 +199,16 @@ static void on_gone(struct http_request *req, void *arg)
     if (!w)
         return;
     loop_timer_cancel(w->api->loop, &w->timer);
-    bosshi_fault_free(w->fault);
+    bsim_fault_free(w->fault);
     free(w);
 }
 
-struct bosshi_api *bosshi_api_new(struct loop *loop, struct bosshi_platform *platform,
-                                  struct bosshi_faults *faults, const char *listen,
-                                  struct brg_error *error)
+struct bsim_api *bsim_api_new(struct loop *loop, struct bsim_platform *platform,
+                              struct bsim_faults *faults, const char *listen,
+                              struct brg_error *error)
 {
-    struct bosshi_api *a = BRG_NEW(struct bosshi_api);
-    *a = (struct bosshi_api){.loop = loop, .platform = platform, .faults = faults};
+    struct bsim_api *a = BRG_NEW(struct bsim_api);
+    *a = (struct bsim_api){.loop = loop, .platform = platform, .faults = faults};
     struct http_options options = {
         .listen = listen,
         .max_body_bytes = BODY_MAX_BYTES,
@@ -226,12 +224,12 @@ struct bosshi_api *bosshi_api_new(struct loop *loop, struct bosshi_platform *pla
     return a;
 }
 
-unsigned bosshi_api_port(const struct bosshi_api *a)
+unsigned bsim_api_port(const struct bsim_api *a)
 {
     return http_server_port(a->server);
 }
 
-void bosshi_api_free(struct bosshi_api *a)
+void bsim_api_free(struct bsim_api *a)
 {
     if (!a)
         return;
