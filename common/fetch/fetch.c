@@ -19,6 +19,11 @@ enum {
     KEEPALIVE_IDLE_S = 30,
     KEEPALIVE_INTERVAL_S = 10,
     DETAIL_BYTES = 256,
+    /* Of libcurl's buffers, of which every transfer has its own: answers come in pieces of a
+     * few hundred bytes, and requests are small. With its 16 and 64 KB, 10,000 streams took
+     * 45 MB more. */
+    RECEIVE_BUFFER_BYTES = 2048,
+    SEND_BUFFER_BYTES = 16384, /* the least that it takes; only TLS uses it */
 };
 
 enum fetch_state {
@@ -386,6 +391,8 @@ static void set_always(CURL *easy, const struct fetch_pool *pool)
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
     (void)curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)RECEIVE_BUFFER_BYTES);
+    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)SEND_BUFFER_BYTES);
     (void)curl_easy_setopt(easy, CURLOPT_SHARE, pool->share);
     if (pool->ca_file)
         (void)curl_easy_setopt(easy, CURLOPT_CAINFO, pool->ca_file);
