@@ -361,7 +361,7 @@ static struct bosshi_call *new_call(struct bosshi_api *api, const struct config_
 }
 
 struct bosshi_call *bosshi_send(struct bosshi_api *api, const struct config_bosshi *app,
-                                struct bytes tenant, const struct bosshi_message *message,
+                                struct bytes tenant, const struct bosshi_outgoing *message,
                                 bosshi_cb *cb, void *arg)
 {
     bool is_reply = app->reply_mode == BOSSHI_REPLY && message->reply_to.len > 0 &&

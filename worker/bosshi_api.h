@@ -40,7 +40,7 @@ struct bosshi_result {
 /* Once, in a later turn; the handle is gone then. */
 typedef void bosshi_cb(const struct bosshi_result *result, void *arg);
 
-struct bosshi_message {
+struct bosshi_outgoing {
     bool is_card;
     struct bytes content; /* JSON object */
     enum bosshi_id receive_id_type;
@@ -52,7 +52,7 @@ enum { BOSSHI_UUID_MAX = 50 };
 
 /* `app` has to live as long as the call; all else is copied. */
 struct bosshi_call *bosshi_send(struct bosshi_api *api, const struct config_bosshi *app,
-                                struct bytes tenant, const struct bosshi_message *message,
+                                struct bytes tenant, const struct bosshi_outgoing *message,
                                 bosshi_cb *cb, void *arg);
 struct bosshi_call *bosshi_update(struct bosshi_api *api, const struct config_bosshi *app,
                                   struct bytes tenant, struct bytes message_id,

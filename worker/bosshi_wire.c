@@ -63,7 +63,7 @@ static void append_uuid(struct buf *url, const struct config_bosshi *app, char b
     append_encoded(url, uuid);
 }
 
-char *bosshi_send_url(const struct config_bosshi *app, const struct bosshi_message *message)
+char *bosshi_send_url(const struct config_bosshi *app, const struct bosshi_outgoing *message)
 {
     struct buf url;
     buf_init(&url, URL_MAX_BYTES);
@@ -73,7 +73,7 @@ char *bosshi_send_url(const struct config_bosshi *app, const struct bosshi_messa
     return take_url(&url);
 }
 
-char *bosshi_reply_url(const struct config_bosshi *app, const struct bosshi_message *message)
+char *bosshi_reply_url(const struct config_bosshi *app, const struct bosshi_outgoing *message)
 {
     struct buf url;
     buf_init(&url, URL_MAX_BYTES);
@@ -108,7 +108,7 @@ static void wrap(struct buf *out, struct bytes card)
 }
 
 void bosshi_write_send(struct buf *out, const struct config_bosshi *app,
-                       const struct bosshi_message *message, bool is_reply)
+                       const struct bosshi_outgoing *message, bool is_reply)
 {
     struct json_writer w;
     struct buf wrapped;

@@ -6,14 +6,14 @@
 
 /* NUL-terminated, owned by the caller. Ids are percent-encoded outside RFC 3986's unreserved
  * characters, among which is the `~` that they end in. */
-char *bosshi_send_url(const struct config_bosshi *app, const struct bosshi_message *message);
-char *bosshi_reply_url(const struct config_bosshi *app, const struct bosshi_message *message);
+char *bosshi_send_url(const struct config_bosshi *app, const struct bosshi_outgoing *message);
+char *bosshi_reply_url(const struct config_bosshi *app, const struct bosshi_outgoing *message);
 char *bosshi_update_url(const struct config_bosshi *app, struct bytes message_id);
 
 /* Bound of a body around `content`, however it is encoded. */
 size_t bosshi_body_max(struct bytes content);
 void bosshi_write_send(struct buf *out, const struct config_bosshi *app,
-                       const struct bosshi_message *message, bool is_reply);
+                       const struct bosshi_outgoing *message, bool is_reply);
 void bosshi_write_update(struct buf *out, struct bytes card);
 
 struct bosshi_answer {

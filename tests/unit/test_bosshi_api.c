@@ -175,21 +175,21 @@ static bool are_all_done(void *arg)
     return s->done == s->wanted;
 }
 
-static const struct bosshi_message text_message = {
+static const struct bosshi_outgoing text_message = {
     .content = {"{\"text\":\"a\"}", 12},
     .receive_id_type = BOSSHI_CHAT_ID,
     .receive_id = {"chat~", 5},
     .uuid = {"u-1", 3},
 };
 
-static void start(struct scene *s, struct outcome *o, const struct bosshi_message *m)
+static void start(struct scene *s, struct outcome *o, const struct bosshi_outgoing *m)
 {
     *o = (struct outcome){.scene = s};
     s->wanted++;
     o->call = bosshi_send(s->api, s->app, BYTES_LIT("tenant"), m, on_result, o);
 }
 
-static struct outcome run(struct scene *s, const struct bosshi_message *m)
+static struct outcome run(struct scene *s, const struct bosshi_outgoing *m)
 {
     struct outcome o;
     start(s, &o, m);
@@ -244,7 +244,7 @@ static void sends_and_updates(void **state)
 static void encodes_ids_in_addresses(void **state)
 {
     struct scene *s = *state;
-    struct bosshi_message m = text_message;
+    struct bosshi_outgoing m = text_message;
     char *url = bosshi_update_url(s->app, BYTES_LIT("a/b?c#\xe4~-_.%"));
     assert_string_equal(strstr(url, "/open"),
                         "/open-apis/im/messages/a%2Fb%3Fc%23%E4~-_.%25/update");
@@ -287,7 +287,7 @@ static void writes_what_is_configured(void **state)
     };
     struct scene *s = *state;
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        struct bosshi_message m = text_message;
+        struct bosshi_outgoing m = text_message;
         configure(s, forms[i].members);
         m.is_card = forms[i].is_card;
         struct outcome o = run(s, &m);
@@ -335,7 +335,7 @@ static void tells_answers_apart(void **state)
     };
     struct scene *s = *state;
     for (size_t i = 0; i < 2 * sizeof(cases) / sizeof(cases[0]); i++) {
-        struct bosshi_message m = text_message;
+        struct bosshi_outgoing m = text_message;
         m.is_card = i % 2 == 1;
         s->send.answers = &cases[i / 2].answer;
         s->send.answer_count = 1;
@@ -396,7 +396,7 @@ static void replies_or_sends(void **state)
 {
     static const struct answer unknown[] = {{404, "not found", NULL, NULL}};
     struct scene *s = *state;
-    struct bosshi_message m = text_message;
+    struct bosshi_outgoing m = text_message;
     configure(s, "\"reply_mode\":\"reply\"");
     m.reply_to = BYTES_LIT("q1~");
     struct outcome o = run(s, &m);
