@@ -60,7 +60,9 @@ struct store_stream session_stream(const struct session *s)
         .bot = bytes_of_str(s->bot_name),
         .start_at_ms = s->start_at_ms,
         .deadline_at_ms = s->deadline_at_ms,
-        .ttl_ms = s->worker->config->store.stream_ttl_ms,
+        .ttl_ms = s->bot && s->bot->platform == PLATFORM_BOSSHI
+                      ? s->bot->bosshi.dedup_ttl_ms
+                      : s->worker->config->store.stream_ttl_ms,
     };
 }
 

@@ -17,17 +17,26 @@ static bool find_bot(struct session *s)
     return true;
 }
 
+/* Of what may be said at an answer's end; not every platform has all of it. */
 static size_t longest_tail(const struct config_bot *bot)
 {
-    size_t notice = strlen(bot->notice_text);
-    size_t apology = strlen(bot->apology_text);
-    size_t busy = strlen(bot->busy_text);
-    size_t more = strlen(bot->more_text);
-    size_t cut = strlen(bot->cut_text);
-    size_t longest = notice > apology ? notice : apology;
-    longest = busy > longest ? busy : longest;
-    longest = more > longest ? more : longest;
-    return cut > longest ? cut : longest;
+    const char *const tails[] = {bot->notice_text, bot->apology_text, bot->busy_text,
+                                 bot->more_text, bot->cut_text};
+    size_t longest = 0;
+    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+        size_t len = bytes_of_str(tails[i]).len;
+        longest = len > longest ? len : longest;
+    }
+    return longest;
+}
+
+/* A bubble takes so much and no more; in a chat a long answer goes on in further messages. */
+static void set_limits(struct session *s)
+{
+    size_t most =
+        s->bot->platform == PLATFORM_WECOM ? WECOM_CONTENT_MAX_BYTES : SESSION_CHAT_MAX_BYTES;
+    answer_init(&s->answer, most, longest_tail(s->bot));
+    s->shown.max = s->final.max = s->rest.max = most;
 }
 
 /* False: waits for a reload, which may be under way. */
@@ -36,7 +45,7 @@ static bool is_bot_settled(struct session *s)
     if (s->fate == FATE_UNREADABLE || s->fate == FATE_UNKNOWN_BOT || s->bot)
         return true;
     if (find_bot(s)) {
-        answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, longest_tail(s->bot));
+        set_limits(s);
         session_check_url(s);
         if (s->fate == FATE_ANSWER && s->home != HOME_LATE && !session_take_pipeline_share(s))
             session_mark_shed(s);
@@ -224,6 +233,8 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     s->owed = owed;
     if (s->dead_reason[0] == '\0')
         s->dead_reason = session_dead_reason(s);
+    if (s->error[0] == '\0') /* what it saw is not in the store */
+        snprintf(s->error, sizeof(s->error), "ended by an owner that died before its letters");
     buf_reset(&s->final);
     buf_append(&s->final, reply->text);
     buf_reset(&s->rest);
