@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,29 +14,38 @@
 
 static atomic_uint passes;
 
-/* The length of the name in "name[:nth]". */
-static size_t name_len(const char *chosen, unsigned *nth)
+struct choice {
+    size_t name_len;
+    unsigned nth;
+    int pause_ms;
+};
+
+static struct choice parse(const char *chosen)
 {
-    const char *colon = strrchr(chosen, ':');
-    *nth = colon ? (unsigned)strtoul(colon + 1, NULL, 10) : 1;
-    return colon ? (size_t)(colon - chosen) : strlen(chosen);
+    const char *nth = strchr(chosen, ':');
+    const char *pause = strchr(chosen, '~');
+    return (struct choice){
+        .name_len = strcspn(chosen, ":~"),
+        .nth = nth ? (unsigned)strtoul(nth + 1, NULL, 10) : 1,
+        .pause_ms = pause ? (int)strtol(pause + 1, NULL, 10) : 0,
+    };
 }
 
 void crash_point_of(const char *step, const char *item)
 {
     char name[64];
-    unsigned nth;
     const char *chosen = getenv("BOTBRIDGE_CRASH_AT");
     if (!chosen)
         return;
     int len = snprintf(name, sizeof(name), "%s%s%s", step, item ? "/" : "", item ? item : "");
     BRG_CHECK(len > 0 && (size_t)len < sizeof(name));
-    size_t chosen_len = name_len(chosen, &nth);
-    if ((size_t)len != chosen_len || memcmp(name, chosen, chosen_len) != 0)
+    struct choice c = parse(chosen);
+    if ((size_t)len != c.name_len || memcmp(name, chosen, c.name_len) != 0)
         return;
-    if (atomic_fetch_add(&passes, 1) + 1 != nth)
+    if (atomic_fetch_add(&passes, 1) + 1 != c.nth)
         return;
     dprintf(STDERR_FILENO, "crash_point reached=%s\n", chosen);
+    poll(NULL, 0, c.pause_ms);
     kill(getpid(), SIGKILL);
     pause();
 }

@@ -2,8 +2,10 @@
  * is flushed or closed. One stands after every step that leaves a mark outside the process.
  *
  * Only in builds with BOTBRIDGE_CRASH_POINTS, which are never released; elsewhere the calls
- * compile to nothing. There the environment BOTBRIDGE_CRASH_AT=step[/item][:nth] chooses one
- * place and its nth pass (1). tests/fault/README.md has the table. Any thread. */
+ * compile to nothing. There the environment BOTBRIDGE_CRASH_AT=step[/item][:nth][~ms] chooses
+ * one place and its nth pass (1), and how long other threads go on before the end (0):
+ * meanwhile what they were given arrives, and nobody hears of it. tests/fault/README.md has the
+ * table. Any thread. */
 #pragma once
 
 #ifdef BOTBRIDGE_CRASH_POINTS

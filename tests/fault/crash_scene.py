@@ -24,6 +24,7 @@ import history  # noqa: E402
 from kafka_offsets import Offsets  # noqa: E402
 
 LEASE_S, SHOWN_WAIT_S, UNKNOWN_S = 2.0, 1.2, 2.0
+PAUSE_MS = 600      # a commit may take half a second to be made
 BRIEF_DEADLINE_S, BRIEF_MARGIN_S = 3.0, 1.0
 BOT_MAX_RECORDS, RECORD_MAX_BYTES, ATTEMPTS = 8, 150000, 2
 TEXTS = {"placeholder": "稍候", "busy_text": "现在很忙", "lost_text": "已经失效", "notice_text": "时间已到", "apology_text": "抱歉,出错了"}
@@ -77,6 +78,13 @@ class CrashStack(Stack):
     def close(self):
         self.receiver.stop()
         return super().close() + self.receiver.wrong
+
+
+def chosen(point):
+    """Commits and deliveries that are under way arrive before the end, so that what must not have been under way is seen;
+    but not where the point is that they do not arrive."""
+    is_at_once = re.match(r".*\.produced|offset\.|commit\.sent|last_commit\.sent|record\.|reply\.", point)
+    return point if is_at_once else f"{point}~{PAUSE_MS}"
 
 
 @dataclass
@@ -157,7 +165,7 @@ class Scene:
         self.victim.wait_ready(30 * SLOW)
 
     def _live(self, point):
-        self.victim.env = {**self.stack.env, **({"BOTBRIDGE_CRASH_AT": point} if point else {})}
+        self.victim.env = {**self.stack.env, **({"BOTBRIDGE_CRASH_AT": chosen(point)} if point else {})}
         self.victim.start(wait=False)
         self.is_down, self.alive_at = False, self.clock()
 
@@ -182,8 +190,8 @@ class Scene:
         said = self.victim.output()
         assert point, f"{self.victim.name} ended by itself with {code}: {said[-2000:]}"
         kind = "kill-" + self.victim.name[:-1]
-        self.faults.append(history.Fault(kind, self.victim.name, self.alive_at, None, point))
-        self.deaths.append(Death(point, code, f"crash_point reached={point}\n" in said, *self.sample()))
+        self.faults.append(history.Fault(kind, self.victim.name, max(0.0, self.alive_at - PAUSE_MS / 1000 - 0.1), None, point))
+        self.deaths.append(Death(point, code, f"crash_point reached={chosen(point)}\n" in said, *self.sample()))
         self.victim.popen = None
         rest = self.lives[len(self.deaths):]
         if self.is_restarted or rest:
