@@ -24,3 +24,83 @@ struct bosshi_keys {
 
 /* The AES keys from the Encrypt Keys, once they are known. */
 void bosshi_keys_derive(struct bosshi_keys *keys);
+
+/* Decrypts the base64 text into `plain`; false, with `plain` empty, when length, alphabet or
+ * any padding byte is wrong. */
+bool bosshi_decrypt(struct crypto *c, const uint8_t key[CRYPTO_AES_KEY_BYTES],
+                    struct bytes encrypt, struct buf *plain);
+
+/* One POST. The last three are empty where they are not given or not to be checked. */
+struct bosshi_post {
+    struct bytes body, signature, timestamp, nonce;
+};
+
+enum bosshi_verdict {
+    BOSSHI_GENUINE,
+    BOSSHI_MALFORMED, /* no JSON object */
+    BOSSHI_REFUSED, /* plain or encrypted against the keys, ciphertext, token, app or signature:
+                       not told apart */
+};
+
+/* Decrypts and verifies; every key and every token is tried. On BOSSHI_GENUINE `*text` is the
+ * plain JSON, a view into `plain` or the body, and `*root` its object, the caller's
+ * (json_free); else both are empty. CBC has no integrity: what opens under a wrong key is told
+ * by its JSON and token. */
+enum bosshi_verdict bosshi_open(struct crypto *c, const struct bosshi_keys *keys,
+                                const struct bosshi_post *post, struct buf *plain,
+                                struct bytes *text, struct json **root);
+
+/* The URL check: `*challenge` is what has to come back. */
+bool bosshi_is_challenge(const struct json *root, struct bytes *challenge);
+void bosshi_write_challenge(struct buf *out, struct bytes challenge);
+
+#define BOSSHI_EVENT_ID_MAX_BYTES 256
+
+/* Views into root; empty where absent. Schema 1.0, 2.0 or none, and the older layout without
+ * header (uuid, event.type). */
+struct bosshi_event {
+    struct bytes id, type, app_id, tenant;
+    int64_t created_ms; /* 0: not said */
+};
+/* False without a usable id: no identity, so no record of its own. */
+bool bosshi_parse_event(const struct json *root, struct bosshi_event *out);
+/* `wanted` (NULL-terminated) has the type, as it is or before its "_v<digits>". */
+bool bosshi_is_wanted(struct bytes type, char *const *wanted);
+
+struct bosshi_ids {
+    struct bytes open_id, union_id, user_id;
+};
+
+struct bosshi_message {
+    struct bytes id, root_id, parent_id, chat_id, type, content;
+    bool is_group;   /* whatever is not "p2p" */
+    bool is_by_user; /* no sender_type counts as "user", its only value so far */
+    struct bosshi_ids sender;
+    struct bytes sender_tenant;
+    int64_t created_ms; /* 0: not said */
+    const struct json *mentions;
+};
+/* NULL, or what is wrong with the message for good. */
+const char *bosshi_parse_message(const struct json *root, struct bosshi_message *out);
+
+/* The bot, as messages mention it. */
+struct bosshi_self {
+    const char *open_id; /* "" not known */
+    char *const *names;  /* NULL-terminated, or NULL */
+};
+
+struct bosshi_content {
+    struct buf text;     /* whole readable text, mentions by name, the bot's own left out */
+    struct buf parts;    /* JSON array; empty for a plain text */
+    struct buf mentions; /* JSON array; empty without any */
+};
+/* Each with its maximum. */
+void bosshi_content_init(struct bosshi_content *content, size_t max);
+void bosshi_content_free(struct bosshi_content *content);
+/* NULL, or what is wrong with the content for good (its JSON, or its size). Types that are not
+ * known are named in brackets; their content is in the raw object all the same. */
+const char *bosshi_read_content(const struct bosshi_message *m, const struct bosshi_self *self,
+                                struct bosshi_content *out);
+
+/* Appends the object without its tokens. */
+void bosshi_write_raw(struct buf *out, const struct json *root);

@@ -1,10 +1,12 @@
 #include "support_wecom.h"
 
-struct json *vectors_read(void)
+struct json *vectors_read_file(const char *name)
 {
+    char path[512];
+    snprintf(path, sizeof path, "%s/tests/vectors/%s", BOTBRIDGE_SOURCE_DIR, name);
     struct buf content;
     buf_init(&content, 1 << 20);
-    FILE *f = fopen(BOTBRIDGE_SOURCE_DIR "/tests/vectors/wecom-crypt.json", "rb");
+    FILE *f = fopen(path, "rb");
     BRG_CHECK(f != NULL);
     size_t got = 0;
     do {
@@ -17,6 +19,11 @@ struct json *vectors_read(void)
     buf_free(&content);
     BRG_CHECK(j != NULL);
     return j;
+}
+
+struct json *vectors_read(void)
+{
+    return vectors_read_file("wecom-crypt.json");
 }
 
 struct wecom_keys keys_make(const char *token, const char *aes_key, const char *receive_id)

@@ -7,6 +7,8 @@
 #define KEY_TWO "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 
 struct json *vectors_read(void); /* json_free */
+/* Any JSON file of tests/vectors. */
+struct json *vectors_read_file(const char *name);
 
 /* One token and one AES key; the caller wipes them. */
 struct wecom_keys keys_make(const char *token, const char *aes_key, const char *receive_id);
