@@ -234,7 +234,7 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     if (s->dead_reason[0] == '\0')
         s->dead_reason = session_dead_reason(s);
     if (s->error[0] == '\0') /* what it saw is not in the store */
-        snprintf(s->error, sizeof(s->error), "ended by an owner that died before its letters");
+        snprintf(s->error, sizeof(s->error), "ended by an earlier owner");
     buf_reset(&s->final);
     buf_append(&s->final, reply->text);
     buf_reset(&s->rest);
