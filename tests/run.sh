@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests: builds release and asan, runs the unit tests and the wire tests of both.
+# All tests: builds release and asan, runs the unit tests and the wire tests of both, then two short fault runs of release.
 #     tests/run.sh [--fast]          --fast: release only
 # Installs the Debian packages it needs (root only if some are missing). Everything runs on free loopback ports, so two
 # runs can live side by side. Apache Kafka comes from Maven Central once and is kept in the user's cache.
@@ -39,6 +39,13 @@ export BOTBRIDGE_TEST_KAFKA
 
 passed=0 failed=0
 status=0
+count() { # takes the last line of a log of pytest into the sum
+    local last
+    last=$(tail -n 1 "$1")
+    passed=$((passed + $(grep -oE '[0-9]+ passed' <<<"$last" | grep -oE '[0-9]+' || echo 0)))
+    failed=$((failed + $(grep -oE '[0-9]+ failed' <<<"$last" | grep -oE '[0-9]+' || echo 0)))
+    failed=$((failed + $(grep -oE '[0-9]+ error' <<<"$last" | grep -oE '[0-9]+' || echo 0)))
+}
 for preset in "${presets[@]}"; do
     echo "== unit tests, $preset"
     ctest --preset "$preset" --no-tests=error | tee "$work/unit.log" || status=1
@@ -48,11 +55,13 @@ for preset in "${presets[@]}"; do
     echo "== wire tests, $preset"
     BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "${BOTBRIDGE_TEST_JOBS:-3}" --dist loadfile \
         2>&1 | tee "$work/wire.log" || status=1
-    tail -n 1 "$work/wire.log" >"$work/wire.last"
-    passed=$((passed + $(grep -oE '[0-9]+ passed' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
-    failed=$((failed + $(grep -oE '[0-9]+ failed' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
-    failed=$((failed + $(grep -oE '[0-9]+ error' "$work/wire.last" | grep -oE '[0-9]+' || echo 0)))
+    count "$work/wire.log"
 done
+echo "== fault runs, release: a fixed seed and a random one"
+# Each has brokers of its own. The rules themselves are tested first, on made-up histories.
+BOTBRIDGE_BUILD=release /usr/bin/python3 -m pytest tests/fault/test_check.py tests/fault/test_faults.py -q -p no:cacheprovider \
+    2>&1 | tee "$work/fault.log" || status=1
+count "$work/fault.log"
 [ $status -eq 0 ] || [ "$failed" -gt 0 ] || echo "a test runner ended badly, see above" >&2
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] || status=1

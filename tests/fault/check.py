@@ -15,6 +15,8 @@ STORE_AWAY = "redis-.*"
 KAFKA = "broker-.*|kafka-.*"
 MODEL = "link-llm"
 WORKER = ".*-workers?"
+NOT_INGRESS = "(?!.*-ingress(es)?$).*"  # what holds up an answer; who only carries it to the user does not
+FAILS = {"fail", "cut", "junk", "hang", "error"}    # directives with which a question is to fail
 
 
 @dataclass
@@ -136,9 +138,9 @@ def _final(h, q, e, kind, text):
         early = q.asked - START_S + h.settings["deadline"] - h.settings["margin"]
         if e.got < early:
             yield f"notice {early - e.got:.1f} s before its time", q, e.got
-        elif not h.near(*life, EFFECT_S):
+        elif not h.near(*life, EFFECT_S, NOT_INGRESS):
             yield "notice without a reason", q, e.got
-    elif kind == "apology" and not ({"fail", "cut", "junk", "hang", "error"} & set(q.directives)) and not h.near(*life, 1.0, MODEL):
+    elif kind == "apology" and not (FAILS & set(q.directives)) and not h.near(*life, 1.0, MODEL):
         reasons = {r.headers.get("bb-reason") for r in h.dead_letters if r.stream == q.stream}
         # A question with which workers died again and again is taken for the cause.
         if "poison" not in reasons or len(h.near(*life, EFFECT_S, WORKER)) < 3:

@@ -1,10 +1,22 @@
 """What a run has to say: seed, schedule as it happened, counts, and every violation with the history of its bubble."""
 from collections import Counter
 
-from check import parts
+from check import FAILS, parts
 
 NEAR_S = 12.0
 SHOWN_VIOLATIONS = 25
+
+
+def dead_letters(h):
+    """By reason and error: those of questions that were to fail, whatever hits them, and those that a fault has to explain."""
+    of_stream = {q.stream: q for q in h.questions}
+    planned, explained = Counter(), Counter()
+    for r in h.dead_letters:
+        q = of_stream.get(r.headers.get("bb-stream", r.stream))
+        kind = f"{r.headers.get('bb-reason')} ({r.headers.get('bb-error') or 'no error'}, attempts {r.headers.get('bb-attempts')})"
+        (planned if q and FAILS & set(q.directives) else explained)[kind] += 1
+    for what, letters in (("planned by the question", planned), ("caused by faults", explained)):
+        yield f"dead letters {what} {sum(letters.values())}: " + ("; ".join(f"{k} {n}" for k, n in letters.most_common()) or "none")
 
 
 def counts(h, injector):
@@ -23,6 +35,7 @@ def counts(h, injector):
         f"deliveries repeated {sum(max(0, sum(1 for e in q.events if e.kind == 'send') - 1) for q in h.questions)}; "
         f"pipeline calls {len(h.calls)}, of these after takeovers and retries {again}; records {len(h.records)}, "
         f"dead letters {len(h.dead_letters)}, answer events {len(h.answer_events)}, response_url {len(h.deliveries)}",
+        *dead_letters(h),
         f"faults {len(h.faults)} ({', '.join(f'{k} {n}' for k, n in sorted(faults.items()))}), skipped {injector.skipped}; "
         f"process kills {injector.kills}; takeovers seen in the store {epochs}",
     ]

@@ -85,6 +85,17 @@ def test_an_apology_needs_a_reason():
     assert case.rules() == ["dead_letters"]
 
 
+def test_a_notice_needs_a_reason_that_holds_up_answers(case):
+    case.end_with(case.q.answer(0)[:40] + "\n\n到时", 50)
+    case.h.answer_events, case.h.dead_letters = [], [Record(0, 0, STREAM)]
+    assert case.rules() == ["contents"]
+    case.fault("kill-ingress", "ingress0", 11.5, 12.5)
+    case.fault("roll-ingresses", "ingress1", 11.5, 12.5)
+    assert case.rules() == ["contents"], "an ingress only carries it"
+    case.fault("kill-worker", "worker0", 20, 25)
+    assert case.rules() == []
+
+
 def test_busy_only_where_nothing_was_accepted(case):
     case.q.events = [shown(10, "忙", True, "send")]
     case.h.looks, case.h.answer_events, case.h.calls = {}, [], []
