@@ -10,6 +10,7 @@
 #include "bsim_event.h"
 #include "bsim_judge.h"
 #include "bsim_platform.h"
+#include "platform/bosshi_peer.h"
 
 #define CHAT "5ce6d572455d361153b7xN~"
 #define NOW 1000000
@@ -465,6 +466,50 @@ static void test_judge(void **state)
     assert_true(bsim_judge_note(&judge, send(rig, "", TEXT("三")).about, reason));
 }
 
+/* --- the codec's other side --- */
+
+static void test_seal(void **state)
+{
+    static const char begin[] = "{\"encrypt\":\"";
+    struct bytes password = BYTES_LIT("test key"), plain = BYTES_LIT("0123456789abcdefhello");
+    struct crypto *c = crypto_new();
+    uint8_t key[CRYPTO_SHA256_BYTES], raw[256];
+    struct buf body;
+    (void)state;
+    buf_init(&body, 4096);
+    for (size_t len = 0; len <= plain.len; len++) {
+        buf_reset(&body);
+        bosshi_peer_seal(c, password, bytes_of(plain.ptr, len), &body);
+        size_t head = sizeof begin - 1;
+        assert_memory_equal(body.ptr, begin, head);
+        size_t n = crypto_base64_decode(bytes_of(body.ptr + head, body.len - head - 2), raw);
+        assert_int_equal(n, CRYPTO_AES_IV_BYTES + (len / 16 + 1) * 16);
+        uint8_t *text = raw + CRYPTO_AES_IV_BYTES;
+        n -= CRYPTO_AES_IV_BYTES;
+        crypto_sha256(c, &password, 1, key);
+        crypto_aes_decrypt(c, key, raw, text, n, text);
+        assert_int_equal(crypto_pkcs7_length(text, n, 16), n - len);
+        assert_memory_equal(text, plain.ptr, len);
+    }
+    buf_free(&body);
+    crypto_free(c);
+}
+
+/* Vector sig-docs-key of tests/vectors/bosshi-crypt.json. */
+static void test_sign(void **state)
+{
+    static const char expected[] =
+        "0704b4cf98d472a0637fd91a5061087c099ea62b6bf97e56e7476b118387cb8a";
+    char signature[BOSSHI_PEER_SIGNATURE_CHARS];
+    struct crypto *c = crypto_new();
+    (void)state;
+    bosshi_peer_sign(
+        c, BYTES_LIT("1609073151"), BYTES_LIT("abcDEF"), BYTES_LIT("test key"),
+        BYTES_LIT("{\"encrypt\":\"P37w+VZImNgPEO1RBhJ6RtKl7n6zymIbEG1pReEzghk=\"}"), signature);
+    assert_memory_equal(signature, expected, sizeof signature);
+    crypto_free(c);
+}
+
 #define RIG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -485,6 +530,8 @@ int main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_given_events_keep_their_ids),
         RIG_TEST(test_judge),
+        cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_sign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
