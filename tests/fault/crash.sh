@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Crash points: builds the programs with them, and without (preset release), and runs the table of crash_table.py.
 #     tests/fault/crash.sh [PYTEST OPTION…]      e.g. -k late_answer, or -k 'answer and not late' -n 1
-# About four minutes on two cores. BOTBRIDGE_TEST_KAFKA=host:port names a running broker; BOTBRIDGE_TEST_JOBS (4) is how many
+# About four minutes on two cores. BOTBRIDGE_TEST_KAFKA=host:port names a running broker; BOTBRIDGE_TEST_JOBS (5) is how many
 # stacks stand side by side: they mostly wait for leases and deadlines.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -26,4 +26,4 @@ if [ -z "${BOTBRIDGE_TEST_KAFKA:-}" ]; then
     BOTBRIDGE_TEST_KAFKA=$(tests/kafka.sh start "$work/kafka" | sed -n 's/.*bootstrap.servers=\([^ ]*\).*/\1/p')
     export BOTBRIDGE_TEST_KAFKA
 fi
-BOTBRIDGE_BUILD=crash /usr/bin/python3 -m pytest tests/fault/test_crash_points.py -q -p no:cacheprovider -n "${BOTBRIDGE_TEST_JOBS:-4}" "$@"
+BOTBRIDGE_BUILD=crash /usr/bin/python3 -m pytest tests/fault/test_crash_points.py -q -p no:cacheprovider -n "${BOTBRIDGE_TEST_JOBS:-5}" "$@"

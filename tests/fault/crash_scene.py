@@ -277,7 +277,7 @@ class Scene:
         deadline, margin = (BOTS[self.bot][k] / 1000 for k in ("stream_deadline_ms", "handover_margin_ms"))
         h = history.History(0, {k.removesuffix("_text"): v for k, v in TEXTS.items()},
                             {"deadline": deadline, "margin": margin, "lease": LEASE_S, "unknown": UNKNOWN_S, "attempts": ATTEMPTS})
-        for i, q in enumerate(self.questions):
+        for i, q in enumerate(q for q in self.questions if q.events):
             directives = dict(p.split("=") for p in q.directives.split())
             h.questions.append(history.Question(i, q.common["from"]["userid"], q.text, int(directives.get("tokens", 24)), q.stream, directives,
                                                 q.events, q.code, q.msgid, {0: q.expected}))

@@ -4,6 +4,7 @@ as in common/base/crash_point.h; several joined by " + " are the ends of success
 `step sent` is before the command leaves the process (nothing outside knows of it), `step answered` is when its effect is
 there and nobody inside knows: between the two lies every moment at which it may be under way."""
 import signal
+import time
 from dataclasses import dataclass
 
 from crash_scene import BOT_MAX_RECORDS, BRIEF_DEADLINE_S, SLOW, TEXTS, produce, wecom
@@ -153,6 +154,35 @@ def unreadable(s):
     offset, = [r["offset"] for r in s.all_records["requests"] if r["payload"] == junk]
     early = [d for d in s.deaths if not d.point.startswith("commit.")]
     assert all(d.committed["requests"].get(0, 0) <= offset for d in early), "committed before its dead letter was acknowledged"
+
+
+def unreadable_with_stream(s):
+    """Only its headers tell whose it was: its bubble is ended."""
+    s.arm()
+    q = s.question()
+    now = int(1000 * time.time())
+    produce(s.stack, "requests", f"junk of {q.msgid}", [("bb-stream", q.stream), ("bb-start", now), ("bb-deadline", now + 60000)])
+    s.settle()
+    assert s.field(q, "state", "reason") == ["final", "apology"]
+    judge(s)
+    s.check_counts(q, ["unreadable"], 0, repeatable=DLQ)
+
+
+def lane(s):
+    """Both are polled all the time: a later answer that begins before the earlier one's end is seen."""
+    s.arm()
+    questions = [s.question(user="u-lane").ask() for _ in range(3)]
+
+    def over():
+        for q in questions:
+            q.finish or q.look()
+        return all(q.finish for q in questions)
+    s.wait("the ends", over, 40, 0.1)
+    assert all(q.final == q.expected for q in questions)
+    s.settle()
+    judge(s)
+    for q in questions:     # the next one begins while an event is under way
+        s.check_counts(q, repeatable=EVENT + ("claim.granted",))
 
 
 def watch_all(s, questions):
@@ -394,6 +424,11 @@ SCENARIOS = [
     Scenario("unreadable record", "worker", unreadable,
              ["record.read", "record.taken/requests", "letter.produced/dlq", "letter.reported/dlq", *COMMITTED],
              "dead letter `unreadable` before the commit, the next question is answered"),
+    Scenario("unreadable record with a stream", "worker", unreadable_with_stream,
+             ["claim.granted", "finish.sent", "finish.answered", "letter.reported/dlq", "settle.answered/dlq"], "apology, dead letter `unreadable`"),
+    Scenario("three questions of one user", "worker", lane,
+             ["text.taken:6", "finish.sent", "finish.answered", "claim.granted:2", "text.taken:18", "finish.answered:2", "commit.answered",
+              "text.taken:6 + text.taken:14"], "the answers, one after the other"),
     Scenario("more than a bot may have", "worker", overload, ["finish.sent", "finish.answered", *DLQ_SETTLED],
              "busy and dead letter `overload`; the others their answers"),
     Scenario("drain", "worker", drain, ["release.sent", "release.answered", "group.left"], "the other worker goes on in the same bubble"),
