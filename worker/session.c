@@ -217,6 +217,8 @@ void session_on_store_up(struct session *s, bool is_new_run)
     enum { SPREAD_MS = 100 };
     bool is_live = s->state == SESSION_READY || s->state == SESSION_RUNNING;
     s->failures = 0;
+    if (is_new_run)
+        session_chat_on_loss(s);
     if (is_live) {
         s->must_put = s->must_put || is_new_run;
         session_tick_soon(s, (int64_t)random_below(SPREAD_MS));
@@ -244,6 +246,7 @@ static void free_memory(struct session *s)
     buf_free(&s->final);
     buf_free(&s->rest);
     session_post_clear(s);
+    session_chat_free(s);
     config_unref(s->config);
     free(s->bot_name);
     free(s->response_url);
@@ -281,6 +284,7 @@ static void leave(struct session *s)
 {
     struct worker *w = s->worker;
     session_stop_run(s);
+    session_chat_stop(s);
     list_remove(&s->node);
     bus_message_free(s->record);
     s->record = NULL;
@@ -327,6 +331,7 @@ static void on_released(const struct store_reply *reply, void *arg)
 void session_release(struct session *s)
 {
     session_stop_run(s);
+    session_chat_stop(s);
     if (!s->has_stream || s->epoch == 0 || !store_is_up(s->worker->store)) {
         session_drop(s);
         return;

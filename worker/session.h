@@ -15,6 +15,7 @@
 #include "lanes.h"
 #include "pipelines/pipeline.h"
 #include "quotas.h"
+#include "session_chat.h"
 #include "store/store.h"
 #include "upstreams.h"
 
@@ -41,6 +42,7 @@ enum session_fate {
     FATE_UNKNOWN_BOT,
     FATE_OVERLOAD, /* its bot or pipeline has too much in hand */
     FATE_POISON,   /* workers died with it, at last one that ran nothing else */
+    FATE_EXPIRED,  /* too old when it was read: nothing is said */
 };
 
 /* Items owed after the visible end (a set). What the store is told last stands last: until
@@ -48,9 +50,10 @@ enum session_fate {
 enum {
     OWE_DEAD_LETTER = 1,
     OWE_EVENT = 2,
-    OWE_SHOWN = 4, /* a poll has to render the end, or it goes by response_url */
-    OWE_REST = 8,  /* what did not fit into the bubble */
-    OWE_LATE = 16, /* the whole answer: the bubble ended before it */
+    OWE_SHOWN = 4,  /* a poll has to render the end, or it goes by response_url */
+    OWE_REST = 8,   /* what did not fit into the bubble */
+    OWE_LATE = 16,  /* the whole answer: the bubble ended before it */
+    OWE_REPLY = 32, /* the end, in a chat */
 };
 
 /* What became of the bubble; checked by session_set_bubble. */
@@ -181,6 +184,7 @@ struct session {
     struct buf final;  /* the last text as shown, once it is known */
     struct buf rest;   /* what follows it by response_url */
     struct session_post post;
+    struct session_chat *chat; /* NULL: the platform polls */
 
     enum stream_reason reason;
     unsigned owed;      /* letters to be written */

@@ -46,6 +46,7 @@ static bool is_bot_settled(struct session *s)
         return true;
     if (find_bot(s)) {
         set_limits(s);
+        session_chat_init(s);
         session_check_url(s);
         if (s->fate == FATE_ANSWER && s->home != HOME_LATE && !session_take_pipeline_share(s))
             session_mark_shed(s);
@@ -130,6 +131,7 @@ static void forget(struct session *s)
     buf_reset(&s->final);
     buf_reset(&s->rest);
     session_post_clear(s);
+    session_chat_clear(s);
     s->owner[0] = '\0';
     s->epoch = 0;
     s->owed = s->unsettled = 0;
@@ -189,6 +191,8 @@ const char *session_dead_reason(const struct session *s)
         return "unreadable";
     if (s->fate == FATE_UNKNOWN_BOT)
         return "unknown_bot";
+    if (s->fate == FATE_EXPIRED)
+        return "expired";
     if (s->reason == REASON_DEADLINE)
         return "deadline";
     return s->fate == FATE_OVERLOAD ? "overload" : s->fate == FATE_POISON ? "poison" : "failed";
@@ -240,6 +244,9 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     buf_reset(&s->rest);
     buf_append(&s->rest, reply->extras);
     session_post_resume(s, reply->notes);
+    session_chat_resume(s, reply->notes);
+    if ((owed & OWE_REPLY) != 0 && !s->chat)
+        s->owed |= OWE_DEAD_LETTER; /* the bot is gone, and with it whom to call */
     if (s->post.step == POST_NONE && (owed & OWE_LATE) != 0) {
         take_late(s, reply);
         return;
@@ -280,8 +287,11 @@ static void take_up(struct session *s, const struct store_reply *reply)
     buf_reset(&s->shown);
     if (!is_place)
         buf_append(&s->shown, reply->text);
+    session_chat_resume(s, reply->notes);
     s->is_alone = suspect(s, reply);
-    if (s->fate != FATE_ANSWER)
+    if (s->fate == FATE_EXPIRED)
+        session_end(s, REASON_DEADLINE, "expired");
+    else if (s->fate != FATE_ANSWER)
         session_end(s, REASON_APOLOGY, session_dead_reason(s));
     else if (s->deadline_at_ms <= store_now_ms(s->worker->store) && !session_may_outlive(s))
         session_end(s, REASON_DEADLINE, "expired");
@@ -294,7 +304,8 @@ static void take_up(struct session *s, const struct store_reply *reply)
 static bool is_answered(const struct store_reply *reply)
 {
     return reply->verdict == VERDICT_GRANTED &&
-           (session_note_of(reply->notes, "url").len > 0 || is_told(reply));
+           (session_note_of(reply->notes, "url").len > 0 ||
+            session_note_of(reply->notes, "reply").len > 0 || is_told(reply));
 }
 
 static void on_claimed(const struct store_reply *reply, void *arg)

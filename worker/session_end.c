@@ -49,9 +49,11 @@ static void compose(struct session *s)
         answer_compose_rest(&s->answer, kept, bytes_of_str(s->bot->cut_text), &s->rest);
 }
 
-/* What of the end may have to go by response_url. */
+/* What of the end has to be said in the chat, or may have to go by response_url. */
 static unsigned owed_to_user(const struct session *s)
 {
+    if (s->chat)
+        return s->fate == FATE_EXPIRED ? 0 : OWE_REPLY;
     if (s->fate != FATE_ANSWER || !s->response_url)
         return 0;
     return s->rest.len > 0 ? OWE_SHOWN | OWE_REST : OWE_SHOWN;

@@ -9,7 +9,7 @@ static struct bytes text_to_put(const struct session *s)
 {
     if (s->bubble != BUBBLE_OPEN)
         return bytes_of(NULL, 0);
-    struct bytes visible = answer_visible(&s->answer);
+    struct bytes visible = s->chat ? session_chat_visible(s) : answer_visible(&s->answer);
     if (visible.len == 0 || visible.len < s->shown.len) {
         bool is_lost = s->must_put && s->shown.len > 0;
         return is_lost ? buf_bytes(&s->shown) : bytes_of(NULL, 0);
@@ -21,6 +21,8 @@ static struct bytes text_to_put(const struct session *s)
 int64_t session_flush_interval_ms(const struct session *s)
 {
     const struct config *c = s->worker->config;
+    if (s->chat) /* its text is shown by updates, which are not more frequent */
+        return s->bot->bosshi.update_interval_ms;
     bool is_large = s->answer.text.len >= (size_t)c->worker.flush_large_bytes;
     return is_large ? c->worker.flush_large_ms : c->worker.flush_ms;
 }
@@ -124,6 +126,7 @@ static void on_put_ok(struct session *s)
         s->put_bytes = s->sent_bytes;
         buf_free(&s->shown); /* ours is as long: see text_to_put */
     }
+    session_chat_grow(s);
     session_tick_soon(s, 0);
     if (s->state == SESSION_READY)
         session_try_start(s);

@@ -118,11 +118,30 @@ bool session_post_goes_on(struct session *s);
 /* Value of the note `field`, or empty. */
 struct bytes session_note_of(struct bytes notes, const char *field);
 
+/* session_chat.c: the messages in a chat; all are safe where the platform polls, but
+ * session_chat_visible */
+void session_chat_init(struct session *s);  /* once the bot is known */
+void session_chat_stop(struct session *s);  /* a call, whose outcome stays unknown */
+void session_chat_clear(struct session *s); /* stops a call, forgets all */
+void session_chat_free(struct session *s);
+/* What of the growing text may be shown. */
+struct bytes session_chat_visible(const struct session *s);
+/* The next step of the growing card: at once, or in a turn of its own. */
+void session_chat_grow(struct session *s);
+void session_chat_wake(struct session *s);
+/* The next step of the end. False: nothing is to be done, or all is. */
+bool session_chat_goes_on(struct session *s);
+/* session_chat_note.c: goes on where an earlier owner was */
+void session_chat_resume(struct session *s, struct bytes notes);
+void session_chat_on_loss(struct session *s); /* the store lost its notes */
+
 /* session_settle.c */
 const char *session_item_name(unsigned item); /* in the store; NULL past the last */
 void session_enter_settling(struct session *s);
 void session_settle(struct session *s);
 void session_renew(struct session *s); /* the lease, and what is known of polls */
+/* Waits until `due_ms`, or until the lease wants to be renewed. */
+void session_linger(struct session *s, int64_t due_ms);
 
 /* Counted here, registered by session_metrics_register. */
 struct session_metrics {

@@ -224,24 +224,13 @@ static void on_answer(enum delivery_outcome outcome, int64_t code, const char *d
         session_settle(s);
 }
 
-/* Waits until `due_ms`, or until the lease wants to be renewed. */
-static void linger(struct session *s, int64_t due_ms)
-{
-    int64_t now_ms = session_now(s);
-    int64_t renew_ms = s->lease_ms + session_renew_interval_ms(s);
-    if (now_ms >= renew_ms)
-        session_renew(s);
-    else
-        session_wait(s, (due_ms < renew_ms ? due_ms : renew_ms) - now_ms);
-}
-
 static void call(struct session *s)
 {
     if (!session_has_url(s)) {
         end_call(s, DELIVERY_UNSENT, 0); /* its hour is over */
         session_settle(s);
     } else if (session_now(s) < s->post.due_ms) {
-        linger(s, s->post.due_ms);
+        session_linger(s, s->post.due_ms);
     } else if (!session_lease_is_firm(s)) {
         session_renew(s);
     } else {
@@ -250,7 +239,7 @@ static void call(struct session *s)
             delivery_start(s->worker->fetch, s->config, bytes_of_str(s->response_url),
                            buf_bytes(&s->post.body), on_answer, s);
         crash_point("call.sent");
-        linger(s, INT64_MAX);
+        session_linger(s, INT64_MAX);
     }
 }
 
@@ -301,7 +290,7 @@ bool session_post_goes_on(struct session *s)
         call(s);
         return true;
     case POST_CALLING:
-        linger(s, INT64_MAX);
+        session_linger(s, INT64_MAX);
         return true;
     case POST_ANSWERED:
         note_outcome(s);

@@ -225,5 +225,6 @@ void session_prepare(struct session *s)
         loop_timer_set_at(s->worker->loop, &s->ceiling, session_second_limit_ms(s));
         session_tick_soon(s, 0);
     }
+    session_chat_wake(s);
     session_try_start(s);
 }

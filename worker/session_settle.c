@@ -8,7 +8,8 @@ void session_enter_settling(struct session *s)
 {
     if (s->state != SESSION_SETTLING)
         session_set_state(s, SESSION_SETTLING);
-    lanes_leave(&s->worker->lanes, &s->lane);
+    if (!s->chat || (s->owed & OWE_REPLY) == 0) /* else it has to be said first */
+        lanes_leave(&s->worker->lanes, &s->lane);
     session_settle(s);
 }
 
@@ -67,6 +68,8 @@ const char *session_item_name(unsigned item)
         return "rest";
     case OWE_LATE:
         return "late";
+    case OWE_REPLY:
+        return "reply";
     default:
         return NULL;
     }
@@ -290,6 +293,16 @@ void session_renew(struct session *s)
     crash_point("renew.sent");
 }
 
+void session_linger(struct session *s, int64_t due_ms)
+{
+    int64_t now_ms = session_now(s);
+    int64_t renew_ms = s->lease_ms + session_renew_interval_ms(s);
+    if (now_ms >= renew_ms)
+        session_renew(s);
+    else
+        session_wait(s, (due_ms < renew_ms ? due_ms : renew_ms) - now_ms);
+}
+
 /* Marks of what was done for the user: the last to go, because with them a later owner has
  * nothing to do any more. */
 static void settle_marks(struct session *s)
@@ -313,7 +326,7 @@ void session_settle(struct session *s)
     }
     if (s->unsettled != 0)
         settle_in_store(s);
-    else if (session_post_goes_on(s))
+    else if (session_post_goes_on(s) || session_chat_goes_on(s))
         return;
     else if ((s->owed & letters) != 0 && s->has_stream && !session_lease_is_firm(s))
         session_renew(s);

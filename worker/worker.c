@@ -259,6 +259,7 @@ static enum brg_err start_parts(struct worker *w, struct brg_error *error)
     struct fetch_options fetch = {.max_idle_connections = IDLE_CONNECTIONS};
     w->crypto = crypto_new();
     w->fetch = fetch_pool_new(w->loop, &fetch);
+    w->bosshi = bosshi_api_new(w->loop, w->fetch);
     pipeline_context_init(&w->pipelines, w->loop, w->fetch);
     bus_topic_name(w->requests_topic, c->kafka.topic_prefix, BUS_REQUESTS);
     bus_topic_name(w->late_topic, c->kafka.topic_prefix, BUS_LATE);
@@ -393,6 +394,7 @@ void worker_free(struct worker *w)
     store_free(w->store);
     if (w->fetch) {
         pipeline_context_clear(&w->pipelines);
+        bosshi_api_free(w->bosshi);
         fetch_pool_free(w->fetch);
     }
     if (w->admin)

@@ -3,6 +3,7 @@
  * Owns everything below; a session borrows. Loop thread only. */
 #pragma once
 
+#include "bosshi_api.h"
 #include "bus/bus_consumer.h"
 #include "bus/bus_producer.h"
 #include "config/config.h"
@@ -28,6 +29,7 @@ struct worker {
     struct crypto *crypto;
     struct store *store;
     struct fetch_pool *fetch;
+    struct bosshi_api *bosshi;
     struct bus_producer *producer;
     struct bus_consumer *consumer; /* NULL once it has left the group */
     struct http_admin *admin;

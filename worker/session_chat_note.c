@@ -1,0 +1,199 @@
+/* What the store is told of an answer's messages, and how a later owner reads it. */
+#include "base/crash_point.h"
+#include "session_chat_parts.h"
+
+#include <inttypes.h>
+
+#define NO_ID "-"
+
+enum { NOTE_MAX_BYTES = 128 };
+
+static const char *field_of(const struct session_chat *c)
+{
+    switch (c->step) {
+    case CHAT_DUE:
+        return c->is_part ? NOTE_PART : NOTE_CARD;
+    case CHAT_SENT:
+        return c->said_parts > 0 ? NOTE_SAID : NOTE_CARD_ID;
+    default:
+        return NOTE_REPLY;
+    }
+}
+
+static void write_note(struct session *s, const char *field, struct buf *out)
+{
+    const struct session_chat *c = s->chat;
+    const char *form = c->is_text ? "t" : "c";
+    if (strcmp(field, NOTE_CARD) == 0)
+        buf_append_i64(out, c->noted_ms);
+    else if (strcmp(field, NOTE_PART) == 0)
+        buf_printf(out, "%u %zu %s %" PRId64, c->said_parts, c->said_bytes, form, c->noted_ms);
+    else if (strcmp(field, NOTE_SAID) == 0)
+        buf_printf(out, "%u %zu %s", c->said_parts, c->said_bytes, form);
+    else if (strcmp(field, NOTE_REPLY) == 0)
+        buf_printf(out, "%s %" PRId64, bosshi_outcome_name(c->outcome), c->code);
+    else if (c->card_id.len > 0)
+        buf_append(out, buf_bytes(&c->card_id));
+    else
+        buf_append_str(out, NO_ID);
+}
+
+static void after_note(struct session *s)
+{
+    struct session_chat *c = s->chat;
+    chat_set_step(s, c->step == CHAT_DUE      ? CHAT_NOTED
+                     : c->step == CHAT_ENDING ? CHAT_OVER
+                                              : CHAT_IDLE);
+    chat_go_on(s);
+}
+
+static void on_noted(const struct store_reply *reply, void *arg)
+{
+    struct session *s = arg;
+    if (!session_arrived(s))
+        return;
+    struct session_chat *c = s->chat;
+    if (c->stale_notes > 0) { /* answers come in the order of the calls */
+        c->stale_notes--;
+        return;
+    }
+    crash_point_of("chat.noted", field_of(c));
+    c->is_note_pending = false;
+    bool is_ok = reply->outcome == STORE_DONE && reply->verdict == VERDICT_OK;
+    bool has_say = session_is_live(s) || chat_is_final(s);
+    if (is_ok) {
+        after_note(s);
+    } else if (!has_say) {
+        return; /* the end is being written, which tells the same */
+    } else if (reply->outcome == STORE_DONE) {
+        session_fenced(s);
+    } else {
+        metric_add(&session_metrics.store_failures, 1);
+        if (chat_is_final(s))
+            session_stall(s);
+        else
+            chat_wait(s, session_now(s) + WAIT_BASE_MS);
+    }
+}
+
+static void send_note(struct session *s, const char *field, store_cb *cb)
+{
+    struct store_stream stream = session_stream(s);
+    struct buf value;
+    buf_init(&value, CHAT_ID_MAX_BYTES + NOTE_MAX_BYTES);
+    write_note(s, field, &value);
+    s->pending++;
+    store_note(s->worker->store, &stream, s->epoch, bytes_of_str(field), buf_bytes(&value), cb,
+               s);
+    buf_free(&value);
+}
+
+void chat_note(struct session *s)
+{
+    struct session_chat *c = s->chat;
+    if (c->step == CHAT_DUE && c->noted_ms == 0)
+        c->noted_ms = store_now_ms(s->worker->store);
+    c->is_note_pending = true;
+    const char *field = field_of(c);
+    send_note(s, field, on_noted);
+    crash_point_of("chat.note", field);
+}
+
+static void on_renoted(const struct store_reply *reply, void *arg)
+{
+    (void)reply; /* lost once more: the uuid is the same whoever sends */
+    session_arrived(arg);
+}
+
+void session_chat_on_loss(struct session *s)
+{
+    struct session_chat *c = s->chat;
+    bool is_ours = session_is_live(s) || chat_is_final(s) || s->state == SESSION_FINISHING;
+    if (!c || !is_ours)
+        return;
+    if (c->has_card)
+        send_note(s, NOTE_CARD_ID, on_renoted);
+    if (c->said_parts > 0)
+        send_note(s, NOTE_SAID, on_renoted);
+    if (c->step == CHAT_OVER && chat_is_final(s))
+        send_note(s, NOTE_REPLY, on_renoted);
+}
+
+/* --- where an earlier owner was --- */
+
+static size_t words_of(struct bytes note, struct bytes *words, size_t max)
+{
+    size_t count = 0;
+    while (note.len > 0 && count < max) {
+        const char *blank = memchr(note.ptr, ' ', note.len);
+        size_t len = blank ? (size_t)(blank - note.ptr) : note.len;
+        words[count++] = bytes_of(note.ptr, len);
+        len += blank ? 1 : 0;
+        note = bytes_of(note.ptr + len, note.len - len);
+    }
+    return count;
+}
+
+static bool read_place(struct session *s, const struct bytes *words)
+{
+    struct session_chat *c = s->chat;
+    uint64_t parts, at;
+    if (!bytes_to_u64(words[0], &parts) || !bytes_to_u64(words[1], &at))
+        return false;
+    c->said_parts = (unsigned)parts;
+    c->said_bytes = (size_t)at;
+    c->is_text = bytes_eq_str(words[2], "t");
+    return true;
+}
+
+static void resume_send(struct session *s, bool is_part, struct bytes at)
+{
+    struct session_chat *c = s->chat;
+    if (!bytes_to_i64(at, &c->noted_ms))
+        c->noted_ms = store_now_ms(s->worker->store);
+    c->is_part = is_part;
+    c->is_repeated = true;
+    chat_set_step(s, CHAT_NOTED);
+}
+
+static void resume_outcome(struct session *s, struct bytes note)
+{
+    struct session_chat *c = s->chat;
+    struct bytes words[2] = {{0}};
+    (void)words_of(note, words, 2);
+    c->outcome = BOSSHI_CALL_UNKNOWN;
+    for (int i = 0; i < BOSSHI_OUTCOME_COUNT; i++)
+        if (bytes_eq_str(words[0], bosshi_outcome_name((enum bosshi_outcome)i)))
+            c->outcome = (enum bosshi_outcome)i;
+    if (!bytes_to_i64(words[1], &c->code))
+        c->code = 0;
+    chat_set_step(s, CHAT_OVER);
+}
+
+void session_chat_resume(struct session *s, struct bytes notes)
+{
+    struct session_chat *c = s->chat;
+    struct bytes words[4] = {{0}};
+    if (!c || c->step != CHAT_IDLE)
+        return;
+    struct bytes card = session_note_of(notes, NOTE_CARD);
+    struct bytes id = session_note_of(notes, NOTE_CARD_ID);
+    struct bytes part = session_note_of(notes, NOTE_PART);
+    struct bytes said = session_note_of(notes, NOTE_SAID);
+    struct bytes reply = session_note_of(notes, NOTE_REPLY);
+    c->has_card = id.len > 0;
+    if (c->has_card && !bytes_eq_str(id, NO_ID))
+        buf_append(&c->card_id, id);
+    if (c->has_card)
+        c->is_text = false;
+    bool has_said = words_of(said, words, 3) == 3 && read_place(s, words);
+    unsigned done = has_said ? c->said_parts : 0;
+    if (reply.len > 0)
+        resume_outcome(s, reply);
+    else if (words_of(part, words, 4) == 4 && read_place(s, words) && c->said_parts >= done)
+        resume_send(s, true, words[3]);
+    else if (has_said)
+        (void)(words_of(said, words, 3) == 3 && read_place(s, words));
+    else if (card.len > 0 && !c->has_card)
+        resume_send(s, false, card);
+}
