@@ -14,12 +14,12 @@ void session_enter_settling(struct session *s)
 }
 
 /* The store lost the end, or may have: it is written once more under the same epoch, together
- * with what is still owed. A claim would meet our own lease: only a claim names its owner, so a
- * record that one of our writes made again has a lease and no owner. */
+ * with what is still owed. What is unsettled stays so, for a store that lost nothing. A claim
+ * would meet our own lease: only a claim names its owner, so a record that one of our writes
+ * made again has a lease and no owner. */
 static void write_end_again(struct session *s)
 {
     s->must_put = false;
-    s->unsettled = 0;
     loop_timer_cancel(s->worker->loop, &s->wait);
     session_set_bubble(s, BUBBLE_ENDING);
     session_set_state(s, SESSION_FINISHING);

@@ -297,7 +297,6 @@ void worker_release(struct state *s, int session, int how)
 static void to_end_again(struct session *se)
 {
     clear(se, MUST_PUT);
-    se->unsettled = 0;
     se->state = SESSION_FINISHING;
 }
 

@@ -155,6 +155,28 @@ static void test_a_restart_that_loses_nothing_after_one_that_did(void **state)
     expect_all_once(s, &q);
 }
 
+/* A letter is written, and the store restarts with all its data before it was told so. */
+static void test_a_restart_that_loses_nothing_before_a_letter_is_settled(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(false);
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "all");
+    stage_done(s, 0);
+    while (s->worker->in_state[SESSION_SETTLING] == 0)
+        stage_linger(s, 1);
+    test_redis_freeze(s->redis);
+    struct session *session = session_of(s);
+    while (session->unsettled == 0 || session->is_letter_pending)
+        stage_linger(s, 1);
+    test_redis_thaw(s->redis);
+    stage_set_field(s, &q, "owed",
+                    "event"); /* the frozen server had read the call, and does it */
+    session_on_store_up(session, true);
+    expect_all_once(s, &q);
+}
+
 /* Another one was quicker after the loss: his end is what counts, also after the next loss. */
 static void test_anothers_end_is_not_replaced_by_ours(void **state)
 {
@@ -207,6 +229,7 @@ int main(void)
         STAGE_TEST(test_an_end_that_is_missing_when_a_letter_is_settled),
         STAGE_TEST(test_an_end_that_is_missing_when_the_lease_is_renewed),
         STAGE_TEST(test_a_restart_that_loses_nothing_after_one_that_did),
+        STAGE_TEST(test_a_restart_that_loses_nothing_before_a_letter_is_settled),
         STAGE_TEST(test_anothers_end_is_not_replaced_by_ours),
         STAGE_TEST(test_a_closed_stream_is_not_run_again),
     };
