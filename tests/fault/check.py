@@ -43,6 +43,19 @@ def lost_store(h, begin, end):
     return any(f.kind == STORE_LOST and f.begin <= end and (f.end is None or f.end + LOST_S >= begin) for f in h.faults)
 
 
+def is_text_lost(h, q, begin, end):
+    """The store came back empty, and no worker has written this question's text again: longer than LOST_S when workers are
+    hit meanwhile. One ingress remembers the text then, another one does not."""
+    if lost_store(h, begin, end):
+        return True
+    for f in h.faults:
+        if f.kind == STORE_LOST and f.end is not None and q.asked < f.end < begin:
+            again = next((k.at for k in h.looks.get(q.stream, []) if k.at > f.end and k.text), float("inf"))
+            if begin < again + STORE_BACK_S:
+                return True
+    return False
+
+
 def is_forgotten(h, q):
     """The store lost the question before its offset was committed: whoever reads the record then does it all again."""
     return lost_store(h, q.asked, max(q.over, committed_at(h, q)))
@@ -201,7 +214,7 @@ def never_back(h):
         growth = _Growth(h, q)
         for e in q.shown:
             kind, text = parts(h, e.content)
-            if lost_store(h, e.sent, e.got):
+            if is_text_lost(h, q, e.sent, e.got):
                 growth = _Growth(h, q)
             elif e.finish and kind in ("busy", "lost"):
                 break

@@ -124,6 +124,17 @@ def test_shown_text_goes_back(case):
     assert case.rules() == ["never_back"], "the placeholder over text"
 
 
+def test_a_lost_text_stays_lost_until_a_worker_writes_it_again(case):
+    a = case.q.answer(0)
+    case.q.events[2:] = [shown(45, "等"), shown(46, a[:20]), shown(47, "等"), shown(52, a, True)]
+    case.h.looks[STREAM][2:] = [Look(18, "unknown", 0, ""), Look(50, "run", 6, a[:20]), Look(52, "final", 6, a)]
+    assert "never_back" in case.rules()
+    case.fault("redis-empty", "redis", 15, 17)
+    assert "never_back" not in case.rules()
+    case.h.looks[STREAM][3].at = 40
+    assert "never_back" in case.rules(), "the text was there again"
+
+
 def test_an_earlier_writer_comes_back():
     case = Case({"vary": "1"})
     first, second = case.q.answer(0), case.q.answer(1)

@@ -21,7 +21,7 @@ from kafka_offsets import Offsets  # noqa: E402
 from proxy import Link  # noqa: E402
 
 DEADLINE_S, MARGIN_S, LEASE_S, UNKNOWN_S, DRAIN_S, ATTEMPTS = 45, 8, 3.5, 15, 2, 3
-FIRST_TEXT_S, GAP_S = 8, 5
+FIRST_TEXT_S, GAP_S = 8, 10     # a link may be broken for 9 s: silence for as long is no end of an answer
 
 
 class Cluster(Kafka):
