@@ -13,7 +13,7 @@ from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bosshi import Bosshi, chat
-from stack import free_ports
+from stack import SLOW, free_ports
 
 KEY = "键 key"
 MESSAGES = "/open-apis/im/v2/messages?receive_id_type=chat_id&uuid="
@@ -67,6 +67,14 @@ class StubBot:
             raise Refused(reply["msg"])
         return reply
 
+    def edit(self, message_id, text):
+        """None, or why it was refused."""
+        body = {"msg_type": "compressive_card", "content": json.dumps({"modules": [{"tag": "markdown", "content": text}]})}
+        try:
+            self.call(f"/open-apis/im/messages/{quote(message_id, safe='~')}/update", body, self.token)
+        except Refused as refused:
+            return str(refused)
+
     def answer(self, chat_id):
         try:
             self.play(chat_id)
@@ -76,7 +84,7 @@ class StubBot:
     def play(self, chat_id):
         token = self.call("/open-apis/auth/tenant_access_token/internal",
                           {"app_id": self.platform.app_id, "app_secret": self.platform.app_secret})["data"]["tenant_access_token"]
-        message_id = None
+        self.token, message_id = token, None
         for what, text in self.script:
             card = {"modules": [{"tag": "markdown", "content": text}]}
             self.uuid += 1
@@ -158,6 +166,17 @@ def test_serve_is_driven_by_its_control_port(tmp_path):
             platform.repeat(asked)    # this bot knows no repeats: a second answer
             platform.wait("the second answer", lambda: len(platform.shown(asked)) == 2)
             platform.judge(asked, "你好")
+        platform.clear_faults()
+        platform.fault(on="update", delay_ms=700 * SLOW)
+        message_id = platform.messages(asked)[-1]["message_id"]
+        codes = []
+        both = [threading.Thread(target=lambda: codes.append(bot.edit(message_id, "你好"))) for _ in range(2)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+        assert sorted(codes, key=bool) == [None, "the message is being updated"]
+        assert [x["rule"] for x in platform.broken()] == ["overlap"]
         bot.status = 503
         missed = platform.ask("嗨", repeats=1)
         platform.wait("the end of the repeats", lambda: platform.event(missed)["state"] == "given_up")
