@@ -13,6 +13,7 @@ struct acceptance {
     int64_t began_ms;
     accept_cb *cb; /* NULL once called */
     void *arg;
+    struct stream_id stream; /* of a dead letter */
 };
 
 static struct metric ack_ms =
@@ -132,7 +133,8 @@ static void on_letter(enum brg_err err, const char *reason, void *arg)
 }
 
 static enum brg_err produce_letter(struct ingress *in, const struct message *m,
-                                   const char *type, const char *why, struct stream_id *stream)
+                                   const char *type, const char *why, bus_delivery_cb *report,
+                                   void *arg)
 {
     enum { OWN_HEADERS = 2 };
     struct bus_header headers[ENVELOPE_HEADERS_MAX + OWN_HEADERS];
@@ -152,7 +154,40 @@ static enum brg_err produce_letter(struct ingress *in, const struct message *m,
         .headers = headers,
         .header_count = count,
     };
-    return bus_produce(in->producer, &record, on_letter, stream);
+    return bus_produce(in->producer, &record, report, arg);
+}
+
+/* Only what is bounded. */
+static void outline(struct message *m)
+{
+    struct bytes none = bytes_of(NULL, 0);
+    m->text = m->parts = m->mentions = m->raw_text = m->response_url = none;
+    m->root_id = m->parent_id = m->reply_message_id = m->tenant = none;
+    m->sender_ids = (struct person_ids){0};
+    m->raw = NULL;
+}
+
+static enum brg_err write_letter(struct ingress *in, const struct message *message,
+                                 const char *type, const char *why, enum accept_letter letter,
+                                 bus_delivery_cb *report, void *arg)
+{
+    /* Without chat and sender the key is bot and message id, both bounded. */
+    struct message m = *message;
+    m.chat_type = CHAT_SINGLE;
+    m.scope = SCOPE_CHAT;
+    m.chat_id = m.sender_id = bytes_of(NULL, 0);
+    m.kind.len = utf8_cut(m.kind, LETTER_KIND_MAX_BYTES);
+    enum brg_err err = BRG_REJECT;
+    if (letter == ACCEPT_WHOLE)
+        err = produce_letter(in, &m, type, why, report, arg);
+    if (err == BRG_REJECT) {
+        outline(&m);
+        err = produce_letter(in, &m, type, why, report, arg);
+    }
+    crash_point("unacceptable.produced");
+    if (err)
+        lose_letter(&message->stream, err == BRG_REJECT ? "too large" : "producer queue full");
+    return err;
 }
 
 void accept_dead_letter(struct ingress *in, const struct message *message, const char *type,
@@ -160,22 +195,34 @@ void accept_dead_letter(struct ingress *in, const struct message *message, const
 {
     struct stream_id *stream = BRG_NEW(struct stream_id);
     *stream = message->stream;
-    /* Without chat and sender the key is bot and message id, both bounded. */
-    struct message m = *message;
-    m.chat_type = CHAT_SINGLE;
-    m.chat_id = m.sender_id = bytes_of(NULL, 0);
-    m.kind.len = utf8_cut(m.kind, LETTER_KIND_MAX_BYTES);
-    enum brg_err err = BRG_REJECT;
-    if (letter == ACCEPT_WHOLE)
-        err = produce_letter(in, &m, type, why, stream);
-    if (err == BRG_REJECT) {
-        m.text = m.raw_text = m.response_url = bytes_of(NULL, 0);
-        m.raw = NULL;
-        err = produce_letter(in, &m, type, why, stream);
-    }
-    crash_point("unacceptable.produced");
-    if (err) {
-        lose_letter(stream, err == BRG_REJECT ? "too large" : "producer queue full");
+    if (write_letter(in, message, type, why, letter, on_letter, stream))
         free(stream);
-    }
+}
+
+static void on_awaited_letter(enum brg_err err, const char *reason, void *arg)
+{
+    struct acceptance *a = arg;
+    crash_point("unacceptable.reported");
+    if (err)
+        lose_letter(&a->stream, reason ? reason : "not acknowledged");
+    else
+        metric_add(&letters[LETTER_WRITTEN], 1);
+    if (a->cb)
+        tell(a, err, reason);
+    free(a);
+}
+
+enum brg_err accept_dead_letter_by(struct ingress *in, const struct message *message,
+                                   const char *type, const char *why, enum accept_letter letter,
+                                   int64_t due_ms, accept_cb *cb, void *arg)
+{
+    struct acceptance *a = BRG_NEW(struct acceptance);
+    *a = (struct acceptance){.in = in, .cb = cb, .arg = arg, .stream = message->stream};
+    wheel_timer_init(&a->budget, on_budget, a);
+    enum brg_err err = write_letter(in, message, type, why, letter, on_awaited_letter, a);
+    if (err)
+        free(a);
+    else
+        loop_timer_set_at(in->loop, &a->budget, due_ms);
+    return err;
 }

@@ -28,4 +28,10 @@ enum accept_letter {
 void accept_dead_letter(struct ingress *in, const struct message *message, const char *type,
                         const char *why, enum accept_letter letter);
 
+/* The same where somebody waits: the callback comes as with accept_record, and its BRG_OK means
+ * that the letter is acknowledged. Anything but BRG_OK: it never comes. */
+enum brg_err accept_dead_letter_by(struct ingress *in, const struct message *message,
+                                   const char *type, const char *why, enum accept_letter letter,
+                                   int64_t due_ms, accept_cb *cb, void *arg) BRG_MUST_CHECK;
+
 void accept_register_metrics(void);

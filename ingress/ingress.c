@@ -2,6 +2,8 @@
 
 #include "accept.h"
 #include "admission.h"
+#include "bosshi_callback.h"
+#include "bosshi_event.h"
 #include "events.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
@@ -65,6 +67,8 @@ static void on_scrape(void *arg)
 static void register_metrics(struct ingress *in)
 {
     wecom_callback_register_metrics();
+    bosshi_callback_register_metrics();
+    bosshi_event_register_metrics();
     publish_register_metrics();
     refresh_register_metrics();
     events_register_metrics();
@@ -204,7 +208,8 @@ static bool start_producer(struct ingress *in, struct brg_error *error)
     const struct config *c = in->config;
     for (int t = 0; t < BUS_TOPIC_COUNT; t++)
         bus_topic_name(in->topics[t], c->kafka.topic_prefix, (enum bus_topic)t);
-    const char *const topics[] = {in->topics[BUS_REQUESTS], in->topics[BUS_EVENTS], NULL};
+    const char *const topics[] = {in->topics[BUS_REQUESTS], in->topics[BUS_EVENTS],
+                                  in->topics[BUS_DLQ], NULL};
     struct bus_setting *settings = brg_calloc(c->kafka.setting_count + 1, sizeof(*settings));
     for (size_t i = 0; i < c->kafka.setting_count; i++) {
         settings[i].name = c->kafka.settings[i].name;

@@ -8,6 +8,8 @@
 /* What the sealed reply has beside the sealed text and the nonce: padding, names, signature. */
 #define REPLY_FRAME_BYTES 256
 
+#define REPEAT_AFTER_S "15" /* BOSSHI's first repeat comes then */
+
 void reply_init(struct reply *r, struct ingress *in, const struct reply_source *source)
 {
     *r = (struct reply){
@@ -49,9 +51,18 @@ int64_t reply_age_ms(const struct reply *r)
     return loop_now_ms(r->in->loop) - r->received_ms;
 }
 
-static void send_sealed(struct reply *r)
+/* The request, to be answered now; NULL when nobody waits any more. */
+static struct http_request *take_request(struct reply *r)
 {
     struct http_request *req = r->req;
+    r->req = NULL;
+    if (req)
+        http_set_context(req, NULL);
+    return req;
+}
+
+static void send_sealed(struct reply *r)
+{
     struct buf body;
     buf_init(&body, REPLY_MAX_BYTES);
     (void)buf_reserve(&body, CRYPTO_BASE64_BYTES(r->in->sealing.len) + REPLY_FRAME_BYTES +
@@ -59,9 +70,7 @@ static void send_sealed(struct reply *r)
     wecom_reply_seal(r->in->crypto, &r->bot->wecom, r->keys, &r->in->sealing,
                      clock_wall_ms() / 1000, r->nonce, &body);
     BRG_CHECK(!body.overflowed);
-    r->req = NULL;
-    http_set_context(req, NULL);
-    http_reply(req, 200, "application/json", &body);
+    http_reply(take_request(r), 200, "application/json", &body);
     crash_point("reply.queued");
 }
 
@@ -81,6 +90,25 @@ void reply_empty(struct reply *r)
     wecom_reply_begin(&r->in->sealing);
     wecom_write_empty(&r->in->sealing);
     send_sealed(r);
+}
+
+void reply_taken(struct reply *r)
+{
+    struct http_request *req = take_request(r);
+    if (!req)
+        return;
+    http_reply_text(req, 200, "application/json", BYTES_LIT("{}"));
+    crash_point("reply.queued");
+}
+
+void reply_repeat(struct reply *r)
+{
+    struct http_request *req = take_request(r);
+    if (!req)
+        return;
+    http_reply_header(req, "Retry-After", REPEAT_AFTER_S);
+    http_reply_text(req, 503, "text/plain", BYTES_LIT("not accepted, repeat\n"));
+    crash_point("reply.queued");
 }
 
 void reply_refuse(struct http_request *req, int status)

@@ -1,4 +1,4 @@
-/* The way back to one genuine WeCom callback: answered at most once.
+/* The way back to one genuine callback: answered at most once.
  *
  * Embedded in the struct that serves the callback. While it is unanswered the HTTP request
  * points at it, so it stays put, or is moved by reply_pass. It holds a reference to the
@@ -13,8 +13,8 @@ struct reply {
     struct http_request *req; /* NULL: answered, or the connection is gone */
     struct config *config;
     const struct config_bot *bot;
-    struct wecom_keyring keys; /* which of the bot's keys the callback used */
-    struct bytes nonce;        /* lives as long as req */
+    struct wecom_keyring keys; /* WeCom: which of the bot's keys the callback used */
+    struct bytes nonce;        /* WeCom: lives as long as req */
     int64_t received_ms;       /* loop time */
 };
 
@@ -24,7 +24,7 @@ struct reply_source {
     const struct config_bot *bot;
     struct wecom_keyring keys;
     struct bytes nonce;
-    int64_t sent_at_s; /* the URL's timestamp */
+    int64_t sent_at_s; /* WeCom: the URL's timestamp */
 };
 
 void reply_init(struct reply *r, struct ingress *in, const struct reply_source *source);
@@ -37,6 +37,10 @@ void reply_gone(struct reply *r);
 
 void reply_stream(struct reply *r, struct bytes stream_id, bool finish, struct bytes content);
 void reply_empty(struct reply *r); /* encrypted {} */
+
+/* BOSSHI: 200 {}, and 503 by which the platform is asked to repeat. */
+void reply_taken(struct reply *r);
+void reply_repeat(struct reply *r);
 
 /* Milliseconds since receipt. */
 int64_t reply_age_ms(const struct reply *r);

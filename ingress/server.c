@@ -1,19 +1,34 @@
 #include "server.h"
 
 #include "base/crash_point.h"
+#include "bosshi_callback.h"
 #include "reply.h"
 #include "wecom_callback.h"
 
 struct route {
     const char *prefix; /* the bot's name follows */
+    const char *suffix; /* and then this */
     enum platform platform;
+    /* NULL: not allowed */
     void (*get)(struct ingress *in, struct http_request *req, const struct config_bot *bot);
     void (*post)(struct ingress *in, struct http_request *req, const struct config_bot *bot);
 };
 
 static const struct route routes[] = {
-    {"/wecom/", PLATFORM_WECOM, wecom_verification, wecom_callback},
+    {"/wecom/", "", PLATFORM_WECOM, wecom_verification, wecom_callback},
+    {"/bosshi/", "", PLATFORM_BOSSHI, NULL, bosshi_callback},
+    {"/bosshi/", "/card", PLATFORM_BOSSHI, NULL, bosshi_card_callback},
 };
+
+/* The bot's name in a path of that form; no name holds a slash. */
+static bool name_in(struct bytes path, const struct route *route, struct bytes *name)
+{
+    struct bytes prefix = bytes_of_str(route->prefix), suffix = bytes_of_str(route->suffix);
+    if (path.len < prefix.len + suffix.len || !bytes_starts_with(path, prefix))
+        return false;
+    *name = bytes_of(path.ptr + prefix.len, path.len - prefix.len - suffix.len);
+    return bytes_eq(bytes_of(name->ptr + name->len, suffix.len), suffix);
+}
 
 /* NULL when the path is nobody's. */
 static const struct route *find_route(const struct ingress *in, const struct http_request *req,
@@ -21,10 +36,10 @@ static const struct route *find_route(const struct ingress *in, const struct htt
 {
     struct bytes path = http_path(req);
     for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
-        struct bytes prefix = bytes_of_str(routes[i].prefix);
-        if (!bytes_starts_with(path, prefix))
+        struct bytes name;
+        if (!name_in(path, &routes[i], &name))
             continue;
-        *bot = config_bot(in->config, bytes_of(path.ptr + prefix.len, path.len - prefix.len));
+        *bot = config_bot(in->config, name);
         if (*bot && (*bot)->platform == routes[i].platform)
             return &routes[i];
     }
@@ -34,12 +49,13 @@ static const struct route *find_route(const struct ingress *in, const struct htt
 static int on_head(struct http_request *req, void *arg)
 {
     const struct config_bot *bot;
-    if (!find_route(arg, req, &bot))
+    const struct route *route = find_route(arg, req, &bot);
+    if (!route)
         return 404;
     enum http_method method = http_method(req);
-    if (method == HTTP_GET || method == HTTP_POST)
+    if (method == HTTP_POST || (method == HTTP_GET && route->get))
         return 0;
-    http_reply_header(req, "Allow", "GET, POST");
+    http_reply_header(req, "Allow", route->get ? "GET, POST" : "POST");
     return 405;
 }
 
@@ -50,7 +66,7 @@ static void on_request(struct http_request *req, void *arg)
     const struct route *route = find_route(in, req, &bot);
     if (!route) /* a reload took the bot out since on_head */
         reply_refuse(req, 404);
-    else if (http_method(req) == HTTP_GET)
+    else if (http_method(req) == HTTP_GET && route->get)
         route->get(in, req, bot);
     else
         route->post(in, req, bot);

@@ -34,7 +34,6 @@ enum bosshi_encoding { BOSSHI_CONTENT_OBJECT, BOSSHI_CONTENT_STRING };
 enum bosshi_wrapper { BOSSHI_WRAPPER_NONE, BOSSHI_WRAPPER_COMPRESSIVE };
 enum bosshi_uuid_place { BOSSHI_UUID_IN_QUERY, BOSSHI_UUID_IN_BODY };
 enum bosshi_nesting { BOSSHI_TOKEN_AUTO, BOSSHI_TOKEN_IN_DATA, BOSSHI_TOKEN_ON_TOP };
-enum bosshi_conversation { BOSSHI_BY_CHAT, BOSSHI_BY_CHAT_USER, BOSSHI_BY_THREAD };
 enum bosshi_stream { BOSSHI_STREAM_AUTO, BOSSHI_STREAM_CARD, BOSSHI_STREAM_FINAL };
 enum bosshi_unit { BOSSHI_CHARACTERS, BOSSHI_BYTES };
 
@@ -48,7 +47,7 @@ struct config_bosshi {
     bool check_signature;
     char *signature_header, *timestamp_header, *nonce_header;
     char **event_types;
-    enum bosshi_conversation conversation;
+    enum conversation_scope conversation;
     enum bosshi_id sender_id;
     char *bot_open_id; /* "" not said */
     char **bot_names;  /* NULL-terminated, or NULL */

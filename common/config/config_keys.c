@@ -261,10 +261,8 @@ static const struct config_choice bosshi_nestings[] = {{"auto", BOSSHI_TOKEN_AUT
                                                        {"data", BOSSHI_TOKEN_IN_DATA},
                                                        {"top", BOSSHI_TOKEN_ON_TOP},
                                                        {NULL, 0}};
-static const struct config_choice bosshi_conversations[] = {{"chat", BOSSHI_BY_CHAT},
-                                                            {"chat_user", BOSSHI_BY_CHAT_USER},
-                                                            {"thread", BOSSHI_BY_THREAD},
-                                                            {NULL, 0}};
+static const struct config_choice bosshi_conversations[] = {
+    {"chat", SCOPE_CHAT}, {"chat_user", SCOPE_CHAT_USER}, {"thread", SCOPE_THREAD}, {NULL, 0}};
 static const struct config_choice bosshi_streams[] = {{"auto", BOSSHI_STREAM_AUTO},
                                                       {"card", BOSSHI_STREAM_CARD},
                                                       {"final", BOSSHI_STREAM_FINAL},
