@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # First steps: builds botbridge, starts all it needs on this machine (loopback only), asks a question
-# as a WeCom user would, prints the answer as it grows, and stops everything.
+# as a user of the platform would, prints the answer as it grows, and stops everything.
 #
 #   deploy/quickstart.sh [options] [QUESTION]
 #
+#   --platform NAME  wecom (default) or bosshi: whose user asks; a simulator plays the platform
 #   --pipeline URL   let an OpenAI-compatible endpoint answer instead of an echo (URL up to /v1);
 #                    a key for it is taken from the environment: OPENAI_API_KEY
 #   --model NAME     its model (default)
@@ -18,6 +19,7 @@ root=$PWD
 bin=$root/build/release/bin
 
 question=
+platform=wecom
 pipeline_url=
 model=default
 real_kafka=
@@ -36,6 +38,7 @@ value_of()
 
 while [ $# -gt 0 ]; do
     case $1 in
+    --platform) platform=$(value_of "$@") || exit 64; shift ;;
     --pipeline) pipeline_url=$(value_of "$@") || exit 64; shift ;;
     --model) model=$(value_of "$@") || exit 64; shift ;;
     --real-kafka) real_kafka=yes ;;
@@ -47,6 +50,10 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+case $platform in
+wecom | bosshi) ;;
+*) echo "quickstart: --platform wecom or bosshi" >&2; exit 64 ;;
+esac
 question=${question:-你好！请把这句话慢慢念给我听，好让我看到回答一点一点长出来。}
 
 say()
@@ -230,12 +237,17 @@ redis_answers()
     [ "$(redis-cli -h 127.0.0.1 -p "$redis_port" ping)" = PONG ]
 }
 
+random_port()
+{
+    echo $((10000 + (RANDOM << 1 | RANDOM & 1) % 20000))
+}
+
 # The port may be taken between the choice and the bind: then another one.
 start_redis()
 {
     local tries
     for tries in 1 2 3 4 5; do
-        redis_port=$((10000 + (RANDOM << 1 | RANDOM & 1) % 20000))
+        redis_port=$(random_port)
         start redis redis-server --bind 127.0.0.1 --port $redis_port --save "" --appendonly no --dir "$work"
         await redis 10 redis_answers && return
     done
@@ -283,6 +295,18 @@ write_pipeline()
         "$(json_text "$model")" "$key"
 }
 
+write_secrets()
+{
+    if [ "$platform" = wecom ]; then
+        printf '"token": "%s", "aes_key": "%s"\n' "$BOTBRIDGE_SIM_TOKEN" "$BOTBRIDGE_SIM_AES_KEY"
+        return
+    fi
+    printf '"app_id": "%s", "app_secret": "%s", "api_base": "http://%s",\n' \
+        "$BOTBRIDGE_SIM_APP_ID" "$BOTBRIDGE_SIM_APP_SECRET" "$api"
+    printf '      "verification_token": "%s", "encrypt_key": "%s"\n' \
+        "$BOTBRIDGE_SIM_VERIFICATION_TOKEN" "$BOTBRIDGE_SIM_ENCRYPT_KEY"
+}
+
 write_config()
 {
     cat <<CONFIG
@@ -294,10 +318,9 @@ write_config()
   "bots": [
     {
       "name": "helpdesk",
-      "platform": "wecom",
-      "token": "$BOTBRIDGE_SIM_TOKEN",
-      "aes_key": "$BOTBRIDGE_SIM_AES_KEY",
-      "pipeline": "main"
+      "platform": "$platform",
+      "pipeline": "main",
+      $(write_secrets)
     }
   ],
   "pipelines": { "main": $(write_pipeline) }
@@ -305,9 +328,21 @@ write_config()
 CONFIG
 }
 
-BOTBRIDGE_SIM_TOKEN=$(random_text 24)
-BOTBRIDGE_SIM_AES_KEY=$(random_text 43)
-export BOTBRIDGE_SIM_TOKEN BOTBRIDGE_SIM_AES_KEY
+api=
+if [ "$platform" = wecom ]; then
+    BOTBRIDGE_SIM_TOKEN=$(random_text 24)
+    BOTBRIDGE_SIM_AES_KEY=$(random_text 43)
+    secrets=(BOTBRIDGE_SIM_TOKEN BOTBRIDGE_SIM_AES_KEY)
+else
+    api=127.0.0.1:$(random_port) # where the simulator will serve BOSSHI's API
+    BOTBRIDGE_SIM_APP_ID=bli_$(random_text 16)
+    BOTBRIDGE_SIM_APP_SECRET=$(random_text 32)
+    BOTBRIDGE_SIM_VERIFICATION_TOKEN=$(random_text 32)
+    BOTBRIDGE_SIM_ENCRYPT_KEY=$(random_text 32)
+    secrets=(BOTBRIDGE_SIM_APP_ID BOTBRIDGE_SIM_APP_SECRET BOTBRIDGE_SIM_VERIFICATION_TOKEN
+        BOTBRIDGE_SIM_ENCRYPT_KEY)
+fi
+export "${secrets[@]}"
 
 if [ -n "$real_kafka" ]; then start_kafka; else start_broker; fi
 say "starting redis, worker, ingress …"
@@ -330,11 +365,12 @@ is_answered()
         grep -q '^botbridge_worker_answers_total{outcome="done"} [1-9]' <&3
 )
 
-url=http://127.0.0.1:$(ready_value ingress listen)/wecom/helpdesk
+url=http://127.0.0.1:$(ready_value ingress listen)/$platform/helpdesk
+chat=("$bin/botbridge-sim" "$platform" chat --url "$url" ${api:+--listen "$api"})
 say ""
 say "user:  $question"
 say "bot:"
-run "$bin/botbridge-sim" wecom chat --url "$url" "$question" || fail "the answer" "$work/worker.log"
+run "${chat[@]}" "$question" || fail "the answer" "$work/worker.log"
 if grep -E ' (warn session|error [a-z]+) ' "$work/worker.log" >"$work/warnings"; then
     say ""
     say "The worker had trouble with it:"
@@ -350,19 +386,24 @@ fi
 
 [ -n "$keep" ] || exit $status
 
-(umask 077 && printf 'BOTBRIDGE_SIM_TOKEN=%s\nBOTBRIDGE_SIM_AES_KEY=%s\n' \
-    "$BOTBRIDGE_SIM_TOKEN" "$BOTBRIDGE_SIM_AES_KEY" >"$work/bot.env")
+(umask 077 && for name in "${secrets[@]}"; do printf '%s=%s\n' "$name" "${!name}"; done >"$work/bot.env")
 is_kept=yes
 there=$(printf %q "$work")
 sim=$(printf %q "$bin/botbridge-sim")
+talk=
+many=
+if [ "$platform" = wecom ]; then
+    talk=", or talk (without the question)"
+    many="
+  many users at once
+      env \$(cat $there/bot.env) $sim wecom load --url $url"
+fi
 cat >&2 <<NEXT
 
 It goes on running. What to try next:
 
-  ask again, or talk (without the question)
-      env \$(cat $there/bot.env) $sim wecom chat --url $url 你好
-  many users at once
-      env \$(cat $there/bot.env) $sim wecom load --url $url
+  ask again$talk
+      env \$(cat $there/bot.env) $sim $platform chat --url $url ${api:+--listen $api }你好$many
   another pipeline: edit $there/config.json, then
       kill -HUP ${pids[ingress]} ${pids[worker]}
   states and figures
