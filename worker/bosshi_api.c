@@ -157,6 +157,24 @@ static void free_unused_chats(struct bosshi_api *api, int64_t now_ms)
     }
 }
 
+static struct chat *find_chat(struct bosshi_api *api, const struct config_bosshi *app,
+                              struct bytes chat, struct buf *key)
+{
+    buf_init(key, KEY_MAX_BYTES + chat.len);
+    buf_printf(key, "%s\n", app->keys.app_id);
+    buf_append(key, chat);
+    struct map_node *found = map_find(&api->chats_by_key, buf_bytes(key));
+    return found ? MAP_ENTRY(found, struct chat, node) : NULL;
+}
+
+static void use_chat(struct bosshi_api *api, struct chat *c, int64_t free_ms)
+{
+    if (free_ms > c->free_ms)
+        c->free_ms = free_ms;
+    list_remove(&c->place);
+    list_push_back(&api->chats, &c->place);
+}
+
 int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, struct bytes chat)
 {
     int64_t now_ms = loop_now_ms(api->loop);
@@ -164,24 +182,27 @@ int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, str
     if (app->chat_interval_ms == 0)
         return now_ms;
     free_unused_chats(api, now_ms);
-    buf_init(&key, KEY_MAX_BYTES + chat.len);
-    buf_printf(&key, "%s\n", app->keys.app_id);
-    buf_append(&key, chat);
-    struct map_node *found = map_find(&api->chats_by_key, buf_bytes(&key));
-    struct chat *c;
-    if (found) {
-        c = MAP_ENTRY(found, struct chat, node);
-        list_remove(&c->place);
-    } else {
+    struct chat *c = find_chat(api, app, chat, &key);
+    if (!c) {
         c = BRG_NEW(struct chat);
+        list_init(&c->place);
         c->key = bytes_dup(buf_bytes(&key));
         map_insert(&api->chats_by_key, &c->node, bytes_of(c->key, key.len));
     }
-    list_push_back(&api->chats, &c->place);
-    buf_free(&key);
     int64_t at_ms = c->free_ms > now_ms ? c->free_ms : now_ms;
-    c->free_ms = at_ms + app->chat_interval_ms;
+    use_chat(api, c, at_ms + app->chat_interval_ms);
+    buf_free(&key);
     return at_ms;
+}
+
+void bosshi_pace_over(struct bosshi_api *api, const struct config_bosshi *app,
+                      struct bytes chat)
+{
+    struct buf key;
+    struct chat *c = find_chat(api, app, chat, &key);
+    if (c)
+        use_chat(api, c, loop_now_ms(api->loop) + app->chat_interval_ms);
+    buf_free(&key);
 }
 
 void bosshi_api_free(struct bosshi_api *api)

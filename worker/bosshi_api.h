@@ -62,6 +62,10 @@ void bosshi_cancel(struct bosshi_call *call);
 
 /* When the next call for `chat` may be made (monotonic), which is booked. */
 int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, struct bytes chat);
+/* It is over: the next one comes so much later than its end, so that both arrive so far apart.
+ */
+void bosshi_pace_over(struct bosshi_api *api, const struct config_bosshi *app,
+                      struct bytes chat);
 
 /* Whether this app's cards were refused lately; kept for an hour, in this process. */
 bool bosshi_has_no_cards(struct bosshi_api *api, const struct config_bosshi *app);

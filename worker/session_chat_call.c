@@ -173,6 +173,7 @@ static void on_call(const struct bosshi_result *result, void *arg)
     crash_point_of("chat.answered", is_update ? "update" : c->is_part ? NOTE_PART : NOTE_CARD);
     c->call = NULL;
     c->updated_ms = session_now(s);
+    bosshi_pace_over(s->worker->bosshi, chat_app(s), bytes_of_str(c->chat_id));
     if (is_update)
         on_updated(s, result);
     else

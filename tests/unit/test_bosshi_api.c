@@ -565,6 +565,8 @@ static void paces_each_chat(void **state)
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("a")), first_ms + 200);
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("b")), first_ms);
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("a")), first_ms + 400);
+    bosshi_pace_over(s->api, s->app, BYTES_LIT("b"));
+    assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("b")), first_ms + 200);
     configure(s, "\"chat_interval_ms\":0");
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("a")), loop_now_ms(s->loop));
 }

@@ -143,7 +143,8 @@ class Bosshi:
     def judge(self, asked, expected, messages=1):
         """One first message (and rest messages for a long answer), its texts growing to `expected`, nothing behind the end.
         The calls in the journal that made it; a list of what is wrong is the assertion's text."""
-        calls = [x for x in self.log() if x["type"] in ("send", "reply", "update") and x["chat_id"] == asked["chat_id"] and x["code"] == 0]
+        calls = [x for x in self.log() if x["type"] in ("send", "reply", "update") and x["chat_id"] == asked["chat_id"] and x["code"] == 0
+                 and x["fault"] in ("", "delay", "cut", "hang")]
         firsts = [x for x in calls if x["type"] != "update" and not x["is_repeat"]]
         wrong = []
         if len(firsts) != messages:

@@ -1,0 +1,163 @@
+"""Answers in a chat of BOSSHI: a card that grows, its parts, and text where there is no card."""
+import pytest
+
+from bosshi_scene import Scene
+
+INTERVAL_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def scene(kafka, tmp_path_factory):
+    s = Scene(kafka, tmp_path_factory.mktemp("bosshi"))
+    try:
+        yield s.start()
+    finally:
+        wrong = s.close()
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def make_scene(kafka, tmp_path):
+    made = []
+
+    def make(**kw):
+        made.append(Scene(kafka, tmp_path, **kw))
+        return made[-1].start()
+    yield make
+    wrong = [w for s in made for w in s.close()]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_card_grows_to_the_answer(scene):
+    q = scene.ask("tokens=60 rate=20")
+    scene.platform.answer(q, until=q.expected)
+    event = scene.settled(q)
+    calls = scene.platform.judge(q, q.expected)
+    assert calls[0]["type"] == "send" and calls[0]["msg_type"] == "compressive_card" and len(calls) >= 4
+    assert event["outcome"] == "done" and event["platform"] == "bosshi" and event["text"] == q.expected
+    assert len(scene.runs_of(q)) == 1 and scene.dead_of(q) == []
+
+
+def test_updates_are_coalesced_and_one_at_a_time(scene):
+    q = scene.ask("tokens=80 rate=40")
+    scene.platform.fault(on="update", delay_ms=700, times=3)
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    updates = [x for x in scene.platform.judge(q, q.expected) if x["type"] == "update"]    # no overlap among the broken rules
+    gaps = [b["at_ms"] - a["at_ms"] for a, b in zip(updates, updates[1:])]
+    assert 2 <= len(updates) <= 8 and min(gaps) >= INTERVAL_S * 1000 - 20
+
+
+def test_a_group_is_answered_in_the_group(scene):
+    q = scene.ask(chat_type="group", mentions=[])
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    assert [m["chat_id"] for m in scene.platform.messages(q)] == [q["chat_id"]]
+
+
+def test_five_deliveries_get_one_answer(scene):
+    q = scene.ask("tokens=20 rate=20")
+    scene.platform.repeat(q, times=4)
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    scene.platform.repeat(q)
+    scene.platform.wait("all deliveries", lambda: len(scene.platform.event(q)["deliveries"]) == 6)
+    assert {d["status"] for d in scene.platform.event(q)["deliveries"]} == {200}
+    scene.platform.judge(q, q.expected)
+    assert len(scene.runs_of(q)) == 1
+
+
+def test_an_event_that_comes_late_is_announced(scene):
+    q = scene.ask("tokens=40 rate=20", age_ms=20 * 60 * 1000)
+    whole = "（这条消息到得很晚，现在为您回答）\n\n" + q.expected
+    scene.platform.answer(q, until=whole)
+    assert scene.settled(q)["text"] == q.expected
+    scene.platform.judge(q, whole)
+
+
+def test_an_event_that_is_too_old_is_dead_lettered(scene):
+    q = scene.ask(age_ms=9 * 3600 * 1000)
+    scene.platform.wait("the dead letter", lambda: scene.dead_of(q))
+    assert [d["bb-reason"] for d in scene.dead_of(q)] == ["expired"]
+    assert scene.platform.messages(q) == [] and scene.runs_of(q) == []
+
+
+def test_a_failure_is_apologised_for(scene):
+    q = scene.ask("fail=500x9")
+    assert scene.platform.answer(q, until=lambda text: text.startswith("抱歉"))
+    assert scene.settled(q)["outcome"] == "apology"
+    assert [d["bb-reason"] for d in scene.dead_of(q)] == ["failed"]
+
+
+def joined(texts):
+    return "".join(texts)
+
+
+def test_a_long_answer_goes_on_in_further_cards(make_scene):
+    scene = make_scene(bot={"card_limit": 400}, platform={"set": {"card_limit": 400}})
+    q = scene.ask("size=5000 rate=400")
+    scene.platform.wait("the whole answer", lambda: joined(scene.platform.shown(q)) == q.expected, 40)
+    scene.settled(q)
+    shown = scene.platform.shown(q)
+    assert len(shown) >= 4 and {m["msg_type"] for m in scene.platform.messages(q)} == {"compressive_card"}
+    scene.platform.judge(q, q.expected, messages=len(shown))
+
+
+def test_final_texts_are_split_by_their_limit(make_scene):
+    scene = make_scene(bot={"stream": "final", "text_limit": 900, "text_limit_unit": "bytes"},
+                       platform={"set": {"text_limit": 900, "limit_unit": "bytes"}})
+    q = scene.ask("size=3000 rate=400")
+    scene.platform.wait("the whole answer", lambda: joined(scene.platform.shown(q)) == q.expected, 40)
+    scene.settled(q)
+    messages = scene.platform.messages(q)
+    assert len(messages) >= 4 and {m["msg_type"] for m in messages} == {"text"}
+    scene.platform.judge(q, q.expected, messages=len(messages))
+
+
+def test_cards_that_are_refused_become_texts_and_that_is_remembered(make_scene):
+    scene = make_scene(platform={"set": {"cards": False}})
+    for nth in range(2):
+        q = scene.ask("tokens=30 rate=30")
+        scene.platform.answer(q, until=q.expected)
+        scene.settled(q)
+        assert [m["msg_type"] for m in scene.platform.messages(q)] == ["text"]
+        scene.platform.judge(q, q.expected)
+    assert len(scene.platform.log(type="send", msg_type="compressive_card")) == 1
+
+
+def test_a_reply_is_a_reply_or_a_message(make_scene):
+    scene = make_scene(bot={"reply_mode": "reply"}, platform={"set": {"reply": True}})
+    q = scene.ask()
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    assert [m["reply_to"] for m in scene.platform.messages(q)] == [q["message_id"]]
+    scene.platform.settings(reply=False)
+    q = scene.ask()
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    assert not scene.platform.messages(q)[0]["reply_to"]
+    scene.platform.judge(q, q.expected)
+
+
+def test_what_is_uncertain_is_a_setting(make_scene):
+    scene = make_scene(bot={"content_encoding": "string", "card_wrapper": "compressiveCardContent", "uuid_in": "body", "card_header": "助手",
+                            "placeholder": "…", "token_nesting": "top", "receive_id_type": "open_id", "token_with_tenant": True},
+                       platform={"set": {"content": "string", "card_wrapper": "compressiveCardContent", "uuid_in": "body", "token_shape": "top",
+                                         "message_shape": "top", "header_required": True, "receive_ids": "open_id",
+                                         "tokens_per_tenant": True}})
+    q = scene.ask("delay=1000 tokens=20 rate=20")
+    scene.platform.answer(q, until="…")
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    assert [m["msg_type"] for m in scene.platform.messages(q)] == ["compressive_card"]
+
+
+def test_one_users_answers_come_in_order(scene):
+    first = scene.ask("tokens=30 rate=20")
+    second = scene.ask("tokens=3 rate=40", chat_id=first["chat_id"])
+    scene.platform.answer(first, until=second.expected)
+    scene.settled(second)
+    assert scene.platform.shown(first) == [first.expected, second.expected]
+    ends = {x["text"]: x["at_ms"] for x in scene.platform.log() if x["type"] in ("send", "update") and x["chat_id"] == first["chat_id"]}
+    begins = [x["at_ms"] for x in scene.platform.log(type="send", chat_id=first["chat_id"])]
+    assert ends[first.expected] <= begins[1]
