@@ -195,6 +195,28 @@ static void test_anothers_end_is_not_replaced_by_ours(void **state)
     assert_int_equal(s->call_count, 1);
 }
 
+/* An end taken over from a dead owner is lost, and ingress ends the bubble: nothing is run. */
+static void test_an_end_taken_over_that_is_closed_then(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(true);
+    stage_stop_worker(s, true);
+    stage_ask(s, &q);
+    struct store_reply r = rig_claim(s->other, &q.stream, "rival", STAGE_LEASE_MS);
+    (void)rig_finish(s->other, &q.stream, r.epoch, REASON_DONE, "theirs", "", "event",
+                     STAGE_LEASE_MS);
+    stage_start_worker(s);
+    while (s->worker->in_state[SESSION_SETTLING] == 0)
+        stage_linger(s, 1);
+    struct session *session = session_of(s);
+    flush(s);
+    assert_int_equal(rig_close(s->other, &q.stream, REASON_DEADLINE).verdict, VERDICT_OK);
+    session_on_store_up(session, true);
+    stage_await_idle(s);
+    assert_int_equal(s->call_count, 0);
+    assert_int_equal(s->post_count, 0);
+}
+
 /* What the user was told is over stays over, for who knows it and for who reads a repeat. */
 static void test_a_closed_stream_is_not_run_again(void **state)
 {
@@ -231,6 +253,7 @@ int main(void)
         STAGE_TEST(test_a_restart_that_loses_nothing_after_one_that_did),
         STAGE_TEST(test_a_restart_that_loses_nothing_before_a_letter_is_settled),
         STAGE_TEST(test_anothers_end_is_not_replaced_by_ours),
+        STAGE_TEST(test_an_end_taken_over_that_is_closed_then),
         STAGE_TEST(test_a_closed_stream_is_not_run_again),
     };
     return cmocka_run_group_tests(tests, begin, end);
