@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "wire"))
 
 import wecom  # noqa: E402
+from bosshi import Bosshi  # noqa: E402
 from receiver import Receiver  # noqa: E402
 from stack import BIN, SLOW, Stack, request, wait_for  # noqa: E402
 from wecom import Bot, Question  # noqa: E402
@@ -31,6 +32,7 @@ TEXTS = {"placeholder": "稍候", "busy_text": "现在很忙", "lost_text": "已
 # An answer that is not brief has the time of a slow machine's restarts.
 BOTS = {"main": {"stream_deadline_ms": 120000, "handover_margin_ms": 10000},
         "brief": {"stream_deadline_ms": int(1000 * BRIEF_DEADLINE_S), "handover_margin_ms": int(1000 * BRIEF_MARGIN_S)},
+        "boss": {"update_interval_ms": 300},
         "strict": {"stream_deadline_ms": 120000, "handover_margin_ms": 10000, "user_rate_per_min": 1}}
 
 
@@ -40,8 +42,10 @@ class CrashStack(Stack):
 
     def __init__(self, kafka):
         pipeline = {"type": "openai", "url": "${LLM_URL}", "model": "m", "api_key": "${LLM_KEY}", "attempts": ATTEMPTS, "breaker_failures": 0}
-        super().__init__(kafka, workers=2, bots=[Bot(name, **TEXTS) for name in BOTS], partitions=1, pipelines={"main": pipeline})
+        super().__init__(kafka, workers=2, bots=[Bot(name, **TEXTS) for name in BOTS if name != "boss"], partitions=1, pipelines={"main": pipeline})
         self.receiver = Receiver().start()
+        self.platform = Bosshi(self.dir, clock_scale=150).start(f"http://127.0.0.1:{self.ports[0]}/bosshi/boss")
+        self.bots.append(self.platform)
         self.offsets = {t: Offsets(kafka.servers, f"{self.prefix}.worker", f"{self.prefix}.{t}", 5) for t in ("requests", "late")}
 
     def config(self, kind="ingress", i=0):
@@ -77,6 +81,7 @@ class CrashStack(Stack):
 
     def close(self):
         self.receiver.stop()
+        self.platform.stop()
         return super().close() + self.receiver.wrong
 
 
@@ -139,6 +144,25 @@ class Asked(Question):
             return self.finish or (until and until(self.shown[-1]))
         self.scene.wait(f"the end of {self.text[:60]!r}, shown {self.shown[-1:]}", seen, seconds, 0.2)
         return self
+
+
+class AskedInChat:
+    """A question on BOSSHI; what the chat shows is the platform's to tell."""
+    events, code, finish = (), "", False
+
+    def __init__(self, stack, directives):
+        self.text = stack.note_text(f"q{time.monotonic_ns():x}") + f" {{{directives}}}"
+        self.expected, self.platform = stack.llm.answer(self.text), stack.platform
+        self.asked = stack.platform.ask(self.text)
+        self.stream = wecom.stream_id("boss", f"{stack.platform.app_id}:{self.asked['event_id']}")
+
+    def check(self):
+        """One message of the bot, whose text only grew, and no rule of the platform broken."""
+        calls = [x for x in self.platform.log() if x["type"] in ("send", "reply", "update") and x["chat_id"] == self.asked["chat_id"] and x["code"] == 0]
+        assert len([x for x in calls if x["type"] != "update" and not x["is_repeat"]]) == 1, "more than one message"
+        texts = [x["text"] for x in calls if not x["is_repeat"]]
+        assert all(now.startswith(before) for before, now in zip(texts, texts[1:]) if self.expected.startswith(before)), "shown text went back"
+        assert texts[-1] == self.expected and not self.platform.broken()
 
 
 class Scene:

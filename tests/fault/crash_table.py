@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from crash_scene import BOT_MAX_RECORDS, BRIEF_DEADLINE_S, SLOW, TEXTS, produce, wecom
+from crash_scene import AskedInChat, BOT_MAX_RECORDS, BRIEF_DEADLINE_S, SLOW, TEXTS, produce, wecom
 from history import Fault
 
 NOTICE, APOLOGY, BUSY, LOST = (TEXTS[k + "_text"] for k in ("notice", "apology", "busy", "lost"))
@@ -368,6 +368,17 @@ def unknown_stream(s):
     s.check_counts(q, events=0)
 
 
+def chat(s):
+    s.arm()
+    q = AskedInChat(s.stack, "tokens=40 rate=20")
+    s.questions.append(q)
+    s.wait("the answer", lambda: s.stack.platform.shown(q.asked)[-1:] == [q.expected], 40, 0.1)
+    s.settle()
+    q.check()
+    judge(s)
+    s.check_counts(q, repeatable=EVENT)
+
+
 @dataclass
 class Scenario:
     name: str
@@ -426,6 +437,13 @@ SCENARIOS = [
              "dead letter `unreadable` before the commit, the next question is answered"),
     Scenario("unreadable record with a stream", "worker", unreadable_with_stream,
              ["claim.granted", "finish.sent", "finish.answered", "letter.reported/dlq", "settle.answered/dlq"], "apology, dead letter `unreadable`"),
+    Scenario("chat of BOSSHI", "worker", chat,
+             ["chat.note/card", "chat.noted/card", "chat.sent/card", "chat.answered/card", "chat.note/card_id", "chat.noted/card_id", "chat.sent/update",
+              "chat.answered/update", "chat.answered/update:2", "finish.answered", "chat.note/reply", "chat.noted/reply", "letter.reported/event",
+              "settle.sent/reply", "settle.answered/reply", "chat.answered/card + chat.answered/update"],
+             "one message that grows to the answer, one event"),
+    Scenario("question on BOSSHI", "ingress", chat, ["callback.verified", "read.sent", "read.answered", "request.produced", "request.reported", "reply.queued"],
+             "as above, however often it is delivered"),
     Scenario("three questions of one user", "worker", lane,
              ["text.taken:6", "finish.sent", "finish.answered", "claim.granted:2", "text.taken:18", "finish.answered:2", "commit.answered",
               "text.taken:6 + text.taken:14"], "the answers, one after the other"),
