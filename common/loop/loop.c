@@ -5,6 +5,11 @@
 #include <signal.h>
 #include <uv.h>
 
+enum {
+    CUT_MS = 10,
+    CLOCK_READ_EVENTS = 32, /* between two looks at the clock */
+};
+
 struct loop {
     uv_loop_t uv;
     uv_timer_t timer;
@@ -14,6 +19,9 @@ struct loop {
     struct wheel wheel;
     int64_t armed_at_ms; /* when uv's timer is due; INT64_MAX while it is not armed */
     int64_t woke_ms;
+    int64_t cut_ms; /* the turn hooks were called, or the turn began */
+    size_t fd_count;
+    size_t fd_events; /* in this turn */
     int64_t slowest_turn_ms;
     bool is_running;
     struct list changed_fds;
@@ -82,23 +90,7 @@ static void arm_timer(struct loop *loop)
     loop->armed_at_ms = at_ms;
 }
 
-static void on_fd(uv_poll_t *handle, int status, int happened)
-{
-    struct loop_fd *fd = handle->data;
-    unsigned events = 0;
-    if (status < 0) {
-        /* libuv has stopped the watcher; the owner learns the reason from its read or write. */
-        events = LOOP_READ | LOOP_WRITE;
-        fd->applied = 0;
-        loop_fd_watch(fd, fd->wanted);
-    } else {
-        events |= happened & (UV_READABLE | UV_DISCONNECT) ? (unsigned)LOOP_READ : 0;
-        events |= happened & UV_WRITABLE ? (unsigned)LOOP_WRITE : 0;
-    }
-    events &= fd->wanted;
-    if (events)
-        fd->cb(fd, events, fd->arg);
-}
+static void on_fd(uv_poll_t *handle, int status, int happened);
 
 static void apply_fd_changes(struct loop *loop)
 {
@@ -130,6 +122,65 @@ static bool run_turn_hooks(struct loop *loop)
     return is_more;
 }
 
+static void note_turn(struct loop *loop, int64_t now_ms)
+{
+    int64_t turn_ms = now_ms - loop->woke_ms;
+    if (turn_ms > loop->slowest_turn_ms)
+        loop->slowest_turn_ms = turn_ms;
+}
+
+static void wake_up(struct loop *loop)
+{
+    loop->woke_ms = loop->cut_ms = (int64_t)uv_now(&loop->uv);
+}
+
+/* While more than 1,024 descriptors are ready libuv serves them on end, up to 48 times as many:
+ * with thousands of streams most of a second in which no timer fires and nothing of what piled
+ * up is sent. So a long turn calls its hooks in between, and ends for the timers when every
+ * descriptor may have been served: not sooner, because what lay in the sockets after a stall is
+ * to be read before anything is called late. */
+static void cut_long_turn(struct loop *loop)
+{
+    if (loop->fd_events % CLOCK_READ_EVENTS != 0)
+        return;
+    int64_t now_ms = clock_mono_ms();
+    if (now_ms - loop->cut_ms < CUT_MS)
+        return;
+    loop->cut_ms = now_ms;
+    (void)run_turn_hooks(loop); /* who has more to do is asked again at the end */
+    apply_fd_changes(loop);
+    if (loop->fd_events < loop->fd_count)
+        return;
+    note_turn(loop, now_ms);
+    uv_update_time(&loop->uv);
+    wake_up(loop);
+    loop->fd_events = 0;
+    wheel_advance(&loop->wheel, loop_now_ms(loop));
+}
+
+static void on_fd(uv_poll_t *handle, int status, int happened)
+{
+    struct loop_fd *fd = handle->data;
+    unsigned events = 0;
+    if (status < 0) {
+        /* libuv has stopped the watcher; the owner learns the reason from its read or write. */
+        events = LOOP_READ | LOOP_WRITE;
+        fd->applied = 0;
+        loop_fd_watch(fd, fd->wanted);
+    } else {
+        events |= happened & (UV_READABLE | UV_DISCONNECT) ? (unsigned)LOOP_READ : 0;
+        events |= happened & UV_WRITABLE ? (unsigned)LOOP_WRITE : 0;
+    }
+    events &= fd->wanted;
+    struct loop *loop = fd->loop;
+    if (loop->fd_events == 0)
+        wake_up(loop);
+    loop->fd_events++;
+    if (events)
+        fd->cb(fd, events, fd->arg);
+    cut_long_turn(loop);
+}
+
 /* An active idle handle makes libuv poll without waiting; that is all it is for. */
 static void on_idle(uv_idle_t *idle)
 {
@@ -145,16 +196,16 @@ static void on_prepare(uv_prepare_t *prepare)
         must(uv_idle_stop(&loop->idle));
     apply_fd_changes(loop);
     arm_timer(loop);
-    int64_t turn_ms = clock_mono_ms() - loop->woke_ms;
-    if (turn_ms > loop->slowest_turn_ms)
-        loop->slowest_turn_ms = turn_ms;
+    note_turn(loop, clock_mono_ms());
 }
 
 /* Runs after the descriptors' callbacks, but libuv's time still is that of the wake-up. */
 static void on_check(uv_check_t *check)
 {
     struct loop *loop = check->data;
-    loop->woke_ms = (int64_t)uv_now(&loop->uv);
+    if (loop->fd_events == 0)
+        wake_up(loop);
+    loop->fd_events = 0;
 }
 
 struct loop *loop_new(void)
@@ -208,7 +259,7 @@ void loop_free(struct loop *loop)
 void loop_run(struct loop *loop)
 {
     uv_update_time(&loop->uv);
-    loop->woke_ms = (int64_t)uv_now(&loop->uv);
+    wake_up(loop);
     loop->is_running = true;
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     loop->is_running = false;
@@ -259,6 +310,7 @@ struct loop_fd *loop_fd_new(struct loop *loop, int fd, loop_fd_cb *cb, void *arg
     watcher->cb = cb;
     watcher->arg = arg;
     list_init(&watcher->changed);
+    loop->fd_count++;
     return watcher;
 }
 
@@ -277,6 +329,7 @@ void loop_fd_free(struct loop_fd *fd)
     if (!fd)
         return;
     list_remove(&fd->changed);
+    fd->loop->fd_count--;
     uv_close((uv_handle_t *)&fd->handle, on_watcher_closed);
 }
 

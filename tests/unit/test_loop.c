@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "loop/loop.h"
 
@@ -14,6 +15,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -510,8 +512,73 @@ static void slow_turns_are_measured(void **state)
     assert_int_equal(loop_take_slowest_turn_ms(f->loop), 0);
 }
 
+enum { READY_FDS = 1500 };
+
+struct flood {
+    struct fixture *f;
+    struct flood_fd {
+        struct flood *flood;
+        struct loop_fd *watcher;
+        int fd;
+        bool is_served;
+    } fds[READY_FDS];
+    int served, distinct; /* before the timer fired */
+    bool is_over;
+    struct wheel_timer timer;
+};
+
+static void on_ready(struct loop_fd *watcher, unsigned events, void *arg)
+{
+    struct flood_fd *fd = arg;
+    (void)watcher;
+    (void)events;
+    if (fd->flood->is_over)
+        return;
+    fd->flood->served++;
+    fd->flood->distinct += !fd->is_served;
+    fd->is_served = true;
+    int64_t until_us = clock_mono_us() + 10;
+    while (clock_mono_us() < until_us)
+        ;
+}
+
+static void on_flood_timer(struct wheel_timer *timer, void *arg)
+{
+    struct flood *flood = arg;
+    (void)timer;
+    flood->is_over = true;
+    loop_stop(flood->f->loop);
+}
+
+/* libuv alone would serve 48 times 1,024 events before any hook or timer. */
+static void ready_fds_do_not_hold_up_timers(void **state)
+{
+    struct flood *flood = BRG_NEW(struct flood);
+    flood->f = *state;
+    for (size_t i = 0; i < READY_FDS; i++) {
+        struct flood_fd *fd = &flood->fds[i];
+        fd->flood = flood;
+        fd->fd = eventfd(1, EFD_CLOEXEC);
+        assert_true(fd->fd >= 0);
+        fd->watcher = loop_fd_new(flood->f->loop, fd->fd, on_ready, fd);
+        loop_fd_watch(fd->watcher, LOOP_READ);
+    }
+    wheel_timer_init(&flood->timer, on_flood_timer, flood);
+    loop_timer_set(flood->f->loop, &flood->timer, 5);
+    run(flood->f);
+    for (size_t i = 0; i < READY_FDS; i++) {
+        loop_fd_free(flood->fds[i].watcher);
+        close(flood->fds[i].fd);
+    }
+    int served = flood->served, distinct = flood->distinct;
+    free(flood);
+    assert_int_equal(distinct, READY_FDS); /* all were asked before the timer */
+    assert_true(served < 10 * READY_FDS);
+}
+
 int main(void)
 {
+    (void)descriptors_raise();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(timers_fire_in_order_and_not_early, set_up, tear_down),
         cmocka_unit_test_setup_teardown(zero_delay_fires_in_a_later_turn, set_up, tear_down),
@@ -526,6 +593,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(signals_arrive_on_the_loop, set_up, tear_down),
         cmocka_unit_test_setup_teardown(slow_turns_are_measured, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(ready_fds_do_not_hold_up_timers, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
