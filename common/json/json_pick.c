@@ -111,7 +111,8 @@ static size_t lead(const char *object, struct bytes path, struct bytes name, boo
             return 0;
         rest += path.len + 1;
     }
-    if (!bytes_eq(bytes_of(rest, strcspn(rest, ".[")), name))
+    bool is_same = strncmp(rest, name.ptr, name.len) == 0;
+    if (!is_same || strcspn(rest, ".[") != name.len)
         return 0;
     rest += name.len;
     *is_array = *rest == '[';
@@ -185,7 +186,7 @@ static void walk_member(struct walk *w, const struct place *place)
     bool is_array = false;
     struct bytes name = read_name(w);
     for (size_t i = 0; i < w->count; i++) {
-        if (is_in(&w->picks[i], place) && bytes_eq_str(name, w->picks[i].key))
+        if (bytes_eq_str(name, w->picks[i].key) && is_in(&w->picks[i], place))
             take_string(w, i);
     }
     bool is_wanted = find_inner(w, place, name, &inner, &is_array) && !is_null(w);
