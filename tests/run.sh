@@ -37,6 +37,7 @@ trap finish EXIT
 BOTBRIDGE_TEST_KAFKA=$(tests/kafka.sh start "$work/kafka" | sed -n 's/.*bootstrap.servers=\([^ ]*\).*/\1/p')
 export BOTBRIDGE_TEST_KAFKA
 
+jobs=${BOTBRIDGE_TEST_JOBS:-4} # most tests wait for most of their time
 passed=0 failed=0
 status=0
 count() { # takes the last line of a log of pytest into the sum
@@ -48,12 +49,12 @@ count() { # takes the last line of a log of pytest into the sum
 }
 for preset in "${presets[@]}"; do
     echo "== unit tests, $preset"
-    ctest --preset "$preset" --no-tests=error | tee "$work/unit.log" || status=1
+    ctest --preset "$preset" --no-tests=error -j 2 | tee "$work/unit.log" || status=1
     bad=$(sed -nE 's/.* ([0-9]+) tests failed out of [0-9]+$/\1/p' "$work/unit.log")
     all=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$work/unit.log")
     passed=$((passed + ${all:-0} - ${bad:-0})) failed=$((failed + ${bad:-0}))
     echo "== wire tests, $preset"
-    BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "${BOTBRIDGE_TEST_JOBS:-3}" --dist loadfile \
+    BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "$jobs" --dist loadfile \
         2>&1 | tee "$work/wire.log" || status=1
     count "$work/wire.log"
 done
