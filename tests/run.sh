@@ -49,7 +49,7 @@ count() { # takes the last line of a log of pytest into the sum
 }
 for preset in "${presets[@]}"; do
     echo "== unit tests, $preset"
-    ctest --preset "$preset" --no-tests=error -j 2 | tee "$work/unit.log" || status=1
+    ctest --preset "$preset" --no-tests=error -j "$jobs" | tee "$work/unit.log" || status=1
     bad=$(sed -nE 's/.* ([0-9]+) tests failed out of [0-9]+$/\1/p' "$work/unit.log")
     all=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$work/unit.log")
     passed=$((passed + ${all:-0} - ${bad:-0})) failed=$((failed + ${bad:-0}))
