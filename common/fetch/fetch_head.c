@@ -123,3 +123,12 @@ bool head_reader_line(struct head_reader *r, struct bytes line)
         read_field(r, line);
     return false;
 }
+
+bool head_is_clean(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20 && *c != '\t')
+            return false;
+    }
+    return true;
+}

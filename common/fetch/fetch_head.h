@@ -16,3 +16,5 @@ void head_reader_init(struct head_reader *r, const char *retry_header);
 /* One line with or without its CRLF. True when it completes the head of the final answer (not
  * a 1xx one); lines after that are trailers and ignored. */
 bool head_reader_line(struct head_reader *r, struct bytes line);
+/* May it stand in the head of a request: no control characters. */
+bool head_is_clean(const char *text);
