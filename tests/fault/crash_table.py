@@ -1,5 +1,5 @@
-"""The table of crash points: scenarios, where each may be interrupted, and what must come of it. A point is step[/item][:nth]
-as in common/base/crash_point.h; several joined by " + " are the ends of successive lives of the same process.
+"""The table of crash points: scenarios, where each may be interrupted, and what must come of it. A point is
+step[/item][:nth][~ms] as in common/base/crash_point.h; several joined by " + " are the ends of successive lives of the same process.
 
 `step sent` is before the command leaves the process (nothing outside knows of it), `step answered` is when its effect is
 there and nobody inside knows: between the two lies every moment at which it may be under way."""
@@ -460,7 +460,7 @@ SCENARIOS = [
     Scenario("store away at the deadline", "ingress", store_away_at_the_deadline, ["owed.kept", "owed.sent", "owed.answered"],
              "notice, dead letter `expired`", "brief"),
     Scenario("deadline without a worker", "ingress", ended_by_ingress, ["end.sent", "end.answered"], "notice, dead letter `expired`", "brief"),
-    Scenario("question no record can hold", "ingress", unacceptable, ["unacceptable.produced", "unacceptable.reported", "close.sent", "close.answered"],
+    Scenario("question no record can hold", "ingress", unacceptable, ["unacceptable.produced", "unacceptable.reported", "close.sent", "close.answered~0"],
              "apology, dead letter `unacceptable`"),
     Scenario("event", "ingress", event_callback, ["callback.verified", "callback_event.produced", "callback_event.reported", "reply.queued"],
              "in the events topic"),
