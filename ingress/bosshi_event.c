@@ -124,8 +124,8 @@ static void bury(struct event *e, const char *why, enum accept_letter letter)
     log_warn("bosshi", "unusable", "bot=%s stream=%s reason=\"%s\"", e->reply.bot->name,
              e->message.stream.text, why);
     set_state(e, EVENT_BURYING);
-    if (accept_dead_letter_by(e->reply.in, &e->message, type_of(e), why, letter, due_ms(e),
-                              on_buried, e))
+    if (accept_dead_letter(e->reply.in, &e->message, type_of(e), why, letter, due_ms(e),
+                           on_buried, e))
         refuse(e, "dead letter not written");
     else
         e->awaited++;
@@ -309,6 +309,7 @@ void bosshi_event_start(struct ingress *in, const struct reply_source *source,
     bool has_id = bosshi_parse_event(root, &event);
     const char *why = bosshi_parse_message(root, &m);
     name_event(e, &event, has_id, text);
+    (void)buf_reserve(&e->raw, text.len);
     bosshi_write_raw(&e->raw, root);
     e->message = message_of(e, &event);
     add_people(e, &m);

@@ -416,6 +416,61 @@ static void raw_has_no_tokens(void **state)
     buf_free(&out);
 }
 
+static uint64_t random_below(uint64_t limit)
+{
+    static uint64_t x = UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    return x % limit;
+}
+
+/* Events with bytes changed: read or refused, and what is written is JSON. */
+static void mangled_events(void **state)
+{
+    (void)state;
+    static const char event[] =
+        "{\"header\":{\"event_id\":\"1\",\"token\":\"t\"},\"event\":{\"message\":{"
+        "\"chat_id\":\"c\",\"message_type\":\"post\",\"mentions\":[" TOM "," BOT
+        "],\"content\":"
+        "\"{\\\"title\\\":\\\"@_user_1\\\",\\\"content\\\":[[{\\\"tag\\\":\\\"text\\\","
+        "\\\"text\\\":\\\"@_user_2 "
+        "x\\\"},{\\\"tag\\\":\\\"img\\\",\\\"image_key\\\":\\\"k\\\"}]]}"
+        "\"}}}";
+    const struct bosshi_self self = {.open_id = "ou_b"};
+    char copy[sizeof event];
+    unsigned read = 0;
+    for (int round = 0; round < 30000; round++) {
+        memcpy(copy, event, sizeof event);
+        for (uint64_t hits = random_below(4); hits > 0; hits--)
+            copy[random_below(sizeof event - 1)] =
+                "\"{}[]:,\\@ _12ax\x01\xe4"[random_below(18)];
+        struct json *root = json_parse(bytes_of(copy, sizeof event - 1), JSON_PEER, NULL);
+        struct bosshi_message m;
+        struct bosshi_event e;
+        struct bosshi_content out;
+        struct buf raw;
+        buf_init(&raw, TEXT_MAX);
+        bosshi_content_init(&out, TEXT_MAX);
+        bosshi_parse_event(root, &e);
+        if (!bosshi_parse_message(root, &m) && !bosshi_read_content(&m, &self, &out)) {
+            struct json *parts =
+                out.parts.len > 0 ? json_parse(buf_bytes(&out.parts), JSON_STRICT, NULL) : NULL;
+            assert_true(out.parts.len == 0 || json_type(parts) == JSON_ARRAY);
+            json_free(parts);
+            bosshi_write_raw(&raw, root);
+            struct json *again = json_parse(buf_bytes(&raw), JSON_STRICT, NULL);
+            assert_int_equal(json_type(again), JSON_OBJECT);
+            json_free(again);
+            read++;
+        }
+        bosshi_content_free(&out);
+        buf_free(&raw);
+        json_free(root);
+    }
+    assert_true(read > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +488,7 @@ int main(void)
         cmocka_unit_test(broken_content),
         cmocka_unit_test(a_text_that_grows_is_bounded),
         cmocka_unit_test(raw_has_no_tokens),
+        cmocka_unit_test(mangled_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -399,7 +399,8 @@ def test_card_callbacks_are_published(inbound):
 
 @pytest.mark.parametrize("message, why", [
     ({"content": '{"text":'}, "content is not a JSON object"), ({"content": None}, "no content"), ({"chat_id": None}, "no chat_id"),
-    ({"message_type": None}, "no message_type"), ({"content": '{"text":1}'}, "content has no text")])
+    ({"message_type": None}, "no message_type"), ({"content": '{"text":1}'}, "content has no text"),
+    ({"chat_type": "group", "chat_id": "c" * 5000}, "the record would be too large")])
 def test_unusable_is_taken_and_dead_lettered(inbound, message, why):
     event = PLAIN.event(message=message)
     taken(PLAIN.push(inbound.ports[0], event))
@@ -417,6 +418,17 @@ def test_too_large_for_a_record_is_taken_and_dead_lettered(inbound):
     taken(PLAIN.push(inbound.ports[0], event))
     letter = inbound.records("dlq", with_id(PLAIN, event))[0]
     assert letter["headers"]["bb-error"] == "content is too large"
+
+
+@pytest.mark.parametrize("kind, topic", [("im.message.receive", "request"), ("other", "event")])
+def test_dead_letter_of_an_event_that_grows_is_its_outline(inbound, kind, topic):
+    """Raw control characters, which take six bytes in a record."""
+    event = PLAIN.event("\u0001" * 170000, header={"event_type": kind})
+    taken(PLAIN.push(inbound.ports[0], json.dumps(event).replace("\\\\u0001", "\x01").encode()))
+    letter = inbound.records("dlq", with_id(PLAIN, event))[0]
+    value = json.loads(letter["payload"])
+    assert value["text"] == "" and "raw" not in value and letter["headers"]["bb-error"] == "too large"
+    assert letter["headers"]["ce_type"] == f"botbridge.{topic}.v1" and letter["key"] == f"plain:m:{PLAIN.id_of(event).replace(':', '%3A')}"
 
 
 # --- durable, once, within a second ---
