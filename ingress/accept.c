@@ -122,16 +122,6 @@ static void lose_letter(const struct stream_id *stream, const char *reason)
     log_warn("accept", "dead_letter_lost", "stream=%s reason=\"%s\"", stream->text, reason);
 }
 
-static void on_letter(enum brg_err err, const char *reason, void *arg)
-{
-    crash_point("unacceptable.reported");
-    if (err)
-        lose_letter(arg, reason ? reason : "not acknowledged");
-    else
-        metric_add(&letters[LETTER_WRITTEN], 1);
-    free(arg);
-}
-
 static enum brg_err produce_letter(struct ingress *in, const struct message *m,
                                    const char *type, const char *why, bus_delivery_cb *report,
                                    void *arg)
@@ -190,16 +180,7 @@ static enum brg_err write_letter(struct ingress *in, const struct message *messa
     return err;
 }
 
-void accept_dead_letter(struct ingress *in, const struct message *message, const char *type,
-                        const char *why, enum accept_letter letter)
-{
-    struct stream_id *stream = BRG_NEW(struct stream_id);
-    *stream = message->stream;
-    if (write_letter(in, message, type, why, letter, on_letter, stream))
-        free(stream);
-}
-
-static void on_awaited_letter(enum brg_err err, const char *reason, void *arg)
+static void on_letter(enum brg_err err, const char *reason, void *arg)
 {
     struct acceptance *a = arg;
     crash_point("unacceptable.reported");
@@ -212,14 +193,14 @@ static void on_awaited_letter(enum brg_err err, const char *reason, void *arg)
     free(a);
 }
 
-enum brg_err accept_dead_letter_by(struct ingress *in, const struct message *message,
-                                   const char *type, const char *why, enum accept_letter letter,
-                                   int64_t due_ms, accept_cb *cb, void *arg)
+enum brg_err accept_dead_letter(struct ingress *in, const struct message *message,
+                                const char *type, const char *why, enum accept_letter letter,
+                                int64_t due_ms, accept_cb *cb, void *arg)
 {
     struct acceptance *a = BRG_NEW(struct acceptance);
     *a = (struct acceptance){.in = in, .cb = cb, .arg = arg, .stream = message->stream};
     wheel_timer_init(&a->budget, on_budget, a);
-    enum brg_err err = write_letter(in, message, type, why, letter, on_awaited_letter, a);
+    enum brg_err err = write_letter(in, message, type, why, letter, on_letter, a);
     if (err)
         free(a);
     else

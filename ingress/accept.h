@@ -18,20 +18,16 @@ enum brg_err accept_record(struct ingress *in, enum bus_topic topic,
                            const struct message *message, const char *type, int64_t due_ms,
                            accept_cb *cb, void *arg, struct brg_error *error) BRG_MUST_CHECK;
 
-/* What of a record that can never be accepted goes to {prefix}.dlq, with bb-reason
- * `unacceptable` and why in bb-error, under the key bot + message id. As well as can be: nobody
- * waits for it. */
 enum accept_letter {
     ACCEPT_WHOLE,   /* text and raw, unless only the rest fits */
     ACCEPT_OUTLINE, /* without them: a broker refused the size */
 };
-void accept_dead_letter(struct ingress *in, const struct message *message, const char *type,
-                        const char *why, enum accept_letter letter);
-
-/* The same where somebody waits: the callback comes as with accept_record, and its BRG_OK means
- * that the letter is acknowledged. Anything but BRG_OK: it never comes. */
-enum brg_err accept_dead_letter_by(struct ingress *in, const struct message *message,
-                                   const char *type, const char *why, enum accept_letter letter,
-                                   int64_t due_ms, accept_cb *cb, void *arg) BRG_MUST_CHECK;
+/* What of a record that can never be accepted goes to {prefix}.dlq, with bb-reason
+ * `unacceptable` and why in bb-error, under the key bot + message id. The callback comes as
+ * with accept_record, and its BRG_OK means that the letter is acknowledged. Anything but
+ * BRG_OK: it never comes. */
+enum brg_err accept_dead_letter(struct ingress *in, const struct message *message,
+                                const char *type, const char *why, enum accept_letter letter,
+                                int64_t due_ms, accept_cb *cb, void *arg) BRG_MUST_CHECK;
 
 void accept_register_metrics(void);

@@ -51,6 +51,12 @@ static void on_accepted(enum brg_err err, const char *reason, void *arg)
         finish(e, e->outcome);
 }
 
+/* In either case it is not among the events. */
+static void on_letter(enum brg_err err, const char *reason, void *arg)
+{
+    lose(arg, err && reason ? reason : "too large for a record");
+}
+
 static struct message message_of(struct event *e, struct bytes message_id)
 {
     const struct reply *reply = &e->reply;
@@ -76,8 +82,10 @@ static void publish(struct event *e, const struct message *m)
     enum brg_err err = accept_record(e->reply.in, BUS_EVENTS, m, ENVELOPE_TYPE_EVENT, due_ms,
                                      on_accepted, e, &error);
     crash_point("callback_event.produced");
-    if (err == BRG_REJECT)
-        accept_dead_letter(e->reply.in, m, ENVELOPE_TYPE_EVENT, error.text, ACCEPT_WHOLE);
+    if (err == BRG_REJECT &&
+        !accept_dead_letter(e->reply.in, m, ENVELOPE_TYPE_EVENT, error.text, ACCEPT_WHOLE,
+                            due_ms, on_letter, e))
+        return;
     if (err)
         lose(e, error.text);
 }

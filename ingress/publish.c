@@ -218,10 +218,35 @@ static void say_busy(struct publish *p, const char *reason)
 }
 
 /* Asking again would not help: the user is not told to. */
-static void say_unacceptable(struct publish *p, const char *reason, enum accept_letter letter)
+static void say_unacceptable(struct publish *p, const char *reason)
 {
-    accept_dead_letter(p->reply.in, &p->message, ENVELOPE_TYPE_REQUEST, reason, letter);
     say_end(p, REASON_STOPPED, reason);
+}
+
+static void on_letter(enum brg_err err, const char *reason, void *arg)
+{
+    struct publish *p = arg;
+    p->awaited--;
+    BRG_CHECK(p->state == PUBLISH_PRODUCING);
+    if (err && err != BRG_REJECT)
+        say_busy(p, reason ? reason : "dead letter not acknowledged");
+    else
+        say_unacceptable(p, "no record can hold it");
+}
+
+/* Its end is told when the dead letter is acknowledged: told before, it would be all there is
+ * after a crash. */
+static void write_letter(struct publish *p, const char *why, enum accept_letter letter)
+{
+    int64_t due_ms = p->reply.received_ms + p->reply.config->ingress.publish_budget_ms;
+    enum brg_err err = accept_dead_letter(p->reply.in, &p->message, ENVELOPE_TYPE_REQUEST, why,
+                                          letter, due_ms, on_letter, p);
+    if (!err)
+        p->awaited++;
+    else if (err == BRG_REJECT)
+        say_unacceptable(p, why);
+    else
+        say_busy(p, why);
 }
 
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
@@ -231,7 +256,7 @@ static void on_accepted(enum brg_err err, const char *reason, void *arg)
     p->awaited--;
     BRG_CHECK(p->state == PUBLISH_PRODUCING);
     if (err == BRG_REJECT) {
-        say_unacceptable(p, reason ? reason : "refused", ACCEPT_OUTLINE);
+        write_letter(p, reason ? reason : "refused", ACCEPT_OUTLINE);
         return;
     }
     if (err) {
@@ -260,7 +285,7 @@ static void produce(struct publish *p)
                                      due_ms, on_accepted, p, &error);
     crash_point("request.produced");
     if (err == BRG_REJECT)
-        say_unacceptable(p, error.text, ACCEPT_WHOLE);
+        write_letter(p, error.text, ACCEPT_WHOLE);
     else if (err)
         say_busy(p, error.text);
     else
