@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests: builds release and asan, runs the unit tests and the wire tests of both, then two short fault runs of release.
-#     tests/run.sh [--fast]          --fast: release only
+# All tests: builds release and asan, runs the unit tests and the wire tests of both, then two short fault runs of release
+# and the crash points: the programs die after every step.
+#     tests/run.sh [--fast]          --fast: release only, no crash points
 # Installs the Debian packages it needs (root only if some are missing). Everything runs on free loopback ports, so two
 # runs can live side by side. Apache Kafka comes from Maven Central once and is kept in the user's cache.
 set -euo pipefail
@@ -10,7 +11,7 @@ presets=(release asan)
 case "${1:-}" in
 --fast) presets=(release) ;;
 "") ;;
-*) sed -n '2,5p' "$0" >&2; exit 64 ;;
+*) sed -n '2,6p' "$0" >&2; exit 64 ;;
 esac
 
 deploy/packages.sh build run test kafka
@@ -63,6 +64,11 @@ echo "== fault runs, release: a fixed seed and a random one"
 BOTBRIDGE_BUILD=release /usr/bin/python3 -m pytest tests/fault/test_check.py tests/fault/test_faults.py -q -p no:cacheprovider \
     2>&1 | tee "$work/fault.log" || status=1
 count "$work/fault.log"
+if [ "${1:-}" != --fast ]; then
+    echo "== crash points"
+    BOTBRIDGE_TEST_JOBS=$((jobs + 1)) tests/fault/crash.sh 2>&1 | tee "$work/crash.log" || status=1
+    count "$work/crash.log"
+fi
 [ $status -eq 0 ] || [ "$failed" -gt 0 ] || echo "a test runner ended badly, see above" >&2
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] || status=1
