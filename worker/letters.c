@@ -101,6 +101,16 @@ static void write_delivery(struct json_writer *w, const struct answer_event *e)
     json_close(w, '}');
 }
 
+static void write_said(struct json_writer *w, const struct answer_event *e)
+{
+    json_open(w, "reply", '{');
+    json_str(w, "outcome", bytes_of_str(e->said));
+    json_i64(w, "code", e->said_code);
+    if (e->said_messages > 0)
+        json_i64(w, "messages", e->said_messages);
+    json_close(w, '}');
+}
+
 static void write_event(struct buf *value, const struct message *m, struct bytes conversation,
                         const struct answer_event *e, struct bytes text)
 {
@@ -134,6 +144,8 @@ static void write_event(struct buf *value, const struct message *m, struct bytes
     }
     if (e->delivered)
         write_delivery(&w, e);
+    if (e->said)
+        write_said(&w, e);
     json_close(&w, '}');
 }
 

@@ -49,6 +49,9 @@ struct answer_event {
     const char *delivered; /* by response_url: whole, rest, end; or NULL */
     const char *delivery;  /* and its outcome */
     int64_t delivery_code;
+    const char *said; /* in a chat: the last call's outcome, or NULL */
+    int64_t said_code;
+    unsigned said_messages; /* of the end, 0 where an earlier owner said it */
 };
 
 enum brg_err letters_answer(struct letters *l, const struct message *message,

@@ -400,3 +400,13 @@ bool session_chat_goes_on(struct session *s)
     lanes_leave(&s->worker->lanes, &s->lane);
     return false;
 }
+
+void session_chat_describe(const struct session *s, struct answer_event *event)
+{
+    const struct session_chat *c = s->chat;
+    if (!c || c->step != CHAT_OVER)
+        return;
+    event->said = bosshi_outcome_name(c->outcome);
+    event->said_code = c->code;
+    event->said_messages = c->said_parts;
+}

@@ -16,10 +16,10 @@
 #include "bosshi_api.h"
 
 enum chat_step {
-    CHAT_IDLE,     /* nothing is under way */
-    CHAT_DUE,      /* what is to be sent is to be noted */
-    CHAT_NOTED,    /* it may be sent */
-    CHAT_SENDING,  /* */
+    CHAT_IDLE,  /* nothing is under way */
+    CHAT_DUE,   /* what is to be sent is to be noted */
+    CHAT_NOTED, /* it may be sent */
+    CHAT_SENDING,
     CHAT_SENT,     /* what came of it is to be noted */
     CHAT_UPDATING, /* the card is being replaced */
     CHAT_ENDING,   /* all is said, or given up, which is to be noted */

@@ -131,6 +131,7 @@ void session_chat_grow(struct session *s);
 void session_chat_wake(struct session *s);
 /* The next step of the end. False: nothing is to be done, or all is. */
 bool session_chat_goes_on(struct session *s);
+void session_chat_describe(const struct session *s, struct answer_event *event);
 /* session_chat_note.c: goes on where an earlier owner was */
 void session_chat_resume(struct session *s, struct bytes notes);
 void session_chat_on_loss(struct session *s); /* the store lost its notes */

@@ -183,6 +183,7 @@ static enum brg_err produce_event(struct session *s)
         event.delivery = delivery_outcome_name(s->post.outcome);
         event.delivery_code = s->post.code;
     }
+    session_chat_describe(s, &event);
     enum brg_err err = letters_answer(&s->worker->letters, &m, &event, on_event, s);
     json_free(root);
     return err;

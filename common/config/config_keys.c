@@ -349,7 +349,10 @@ static const struct config_key bosshi_keys[] = {
            "Longest wait for a connection."),
     NUMBER("api_timeout_ms", KEY_MS, BOSSHI(api_timeout_ms), 15000, 50, 120000,
            "Longest wait for an answer of the API."),
-    NUMBER("api_attempts", KEY_INT, BOSSHI(api_attempts), 5, 1, 100, "Tries of one call."),
+    NUMBER("api_attempts", KEY_INT, BOSSHI(api_attempts), 5, 1, 100,
+           "Tries of a call before its answer is dead-lettered as `undelivered`; until the "
+           "answer's "
+           "deadline it is tried on."),
     {.name = "api_errors",
      .type = KEY_CODES,
      .offset = BOSSHI(api_errors),

@@ -554,7 +554,7 @@ static void a_cancelled_call_says_nothing(void **state)
     assert_false(waiting.is_done || sending.is_done);
 }
 
-/* --- pace, memory --- */
+/* --- pace --- */
 
 static void paces_each_chat(void **state)
 {
@@ -569,14 +569,6 @@ static void paces_each_chat(void **state)
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("b")), first_ms + 200);
     configure(s, "\"chat_interval_ms\":0");
     assert_int_equal(bosshi_pace(s->api, s->app, BYTES_LIT("a")), loop_now_ms(s->loop));
-}
-
-static void remembers_that_cards_are_refused(void **state)
-{
-    struct scene *s = *state;
-    assert_false(bosshi_has_no_cards(s->api, s->app));
-    bosshi_remember_no_cards(s->api, s->app);
-    assert_true(bosshi_has_no_cards(s->api, s->app));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -600,7 +592,6 @@ int main(void)
         TEST(tenants_have_tokens_of_their_own),
         TEST(a_cancelled_call_says_nothing),
         TEST(paces_each_chat),
-        TEST(remembers_that_cards_are_refused),
     };
     return cmocka_run_group_tests(tests, config_files_begin, config_files_end);
 }

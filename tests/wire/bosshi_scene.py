@@ -27,10 +27,10 @@ class Scene:
         return wrong
 
     def ask(self, directives="", text="你好", **members):
-        """One question with a unique text; the LLM's directives are in it."""
+        """One question with a unique text, of a user of its own; the LLM's directives are in it."""
         unique = self.stack.note_text("q" + secrets.token_hex(6))
         full = f"{text} {unique}" + (f" {{{directives}}}" if directives else "")
-        asked = Asked(self.platform.ask(full, **members))
+        asked = Asked(self.platform.ask(full, **{"open_id": "ou_" + secrets.token_hex(8), **members}))
         asked.text, asked.expected = full, self.stack.llm.answer(full)
         if len(asked.expected) > 40:
             self.stack.note_text(asked.expected[:24])

@@ -35,6 +35,7 @@ def test_a_card_grows_to_the_answer(scene):
     calls = scene.platform.judge(q, q.expected)
     assert calls[0]["type"] == "send" and calls[0]["msg_type"] == "compressive_card" and len(calls) >= 4
     assert event["outcome"] == "done" and event["platform"] == "bosshi" and event["text"] == q.expected
+    assert event["reply"] == {"outcome": "done", "code": 0, "messages": 1}
     assert len(scene.runs_of(q)) == 1 and scene.dead_of(q) == []
 
 
@@ -87,6 +88,16 @@ def test_a_failure_is_apologised_for(scene):
     assert scene.platform.answer(q, until=lambda text: text.startswith("抱歉"))
     assert scene.settled(q)["outcome"] == "apology"
     assert [d["bb-reason"] for d in scene.dead_of(q)] == ["failed"]
+
+
+def test_what_is_too_much_is_told(make_scene):
+    scene = make_scene(settings={"worker": {"bot_max_records": 1}})
+    slow = scene.ask("tokens=60 rate=20")
+    scene.platform.wait("the card", lambda: scene.platform.shown(slow))
+    over = scene.ask()
+    scene.platform.answer(over, until="当前咨询较多，暂时无法回答，请稍后再试。")
+    scene.platform.wait("the dead letter", lambda: [d["bb-reason"] for d in scene.dead_of(over)] == ["overload"])
+    scene.platform.answer(slow, until=slow.expected)
 
 
 def joined(texts):
@@ -153,8 +164,8 @@ def test_what_is_uncertain_is_a_setting(make_scene):
 
 
 def test_one_users_answers_come_in_order(scene):
-    first = scene.ask("tokens=30 rate=20")
-    second = scene.ask("tokens=3 rate=40", chat_id=first["chat_id"])
+    first = scene.ask("tokens=30 rate=20", open_id="ou_one")
+    second = scene.ask("tokens=3 rate=40", open_id="ou_one", chat_id=first["chat_id"])
     scene.platform.answer(first, until=second.expected)
     scene.settled(second)
     assert scene.platform.shown(first) == [first.expected, second.expected]

@@ -99,6 +99,7 @@ def test_what_is_refused_for_good_is_a_dead_letter(scene):
     q = scene.ask("tokens=20 rate=20")
     event = scene.settled(q)
     assert event["outcome"] == "done" and event["text"] == q.expected
+    assert event["reply"] == {"outcome": "stop", "code": 230002}
     dead = scene.dead_of(q)
     assert [d["bb-reason"] for d in dead] == ["undelivered"]
     assert "230002" in dead[0]["bb-error"] and "trace" in dead[0]["bb-error"]

@@ -91,6 +91,19 @@ def test_killed_when_only_the_last_update_is_owed(make_scene):
     scene.stack.workers[killed].start()
 
 
+def test_killed_between_the_parts_of_a_long_answer(make_scene):
+    scene = make_scene(bot={"card_limit": 400}, platform={"set": {"card_limit": 400}})
+    scene.platform.fault(on="send", skip=2, withhold="hang")
+    q = scene.ask("size=3000 rate=1000")
+    scene.platform.wait("a part that is withheld", lambda: scene.platform.log(type="send", fault="hang"))
+    killed = holder_of(scene)
+    scene.stack.workers[killed].kill()
+    scene.platform.wait("the whole answer", lambda: "".join(scene.platform.shown(q)) == q.expected, 60)
+    scene.settled(q, 60)
+    scene.platform.judge(q, q.expected, messages=len(scene.platform.messages(q)))
+    scene.stack.workers[killed].start()
+
+
 def test_drained_in_mid_answer(make_scene):
     scene = make_scene(settings={"worker": {"drain_ms": 1000}})
     q = scene.ask("tokens=60 rate=10")
