@@ -39,6 +39,13 @@ def test_a_card_grows_to_the_answer(scene):
     assert len(scene.runs_of(q)) == 1 and scene.dead_of(q) == []
 
 
+def test_an_answered_event_is_remembered_for_as_long_as_it_may_come_again(scene):
+    q = scene.ask("tokens=5 rate=20")
+    scene.platform.answer(q, until=q.expected)
+    stream = scene.settled(q)["stream"]
+    assert int(scene.stack.redis.cmd("PTTL", f"bb:{{{stream}}}:m")) > 8 * 3600 * 1000
+
+
 def test_updates_are_coalesced_and_one_at_a_time(scene):
     q = scene.ask("tokens=80 rate=40")
     scene.platform.fault(on="update", delay_ms=700, times=3)
