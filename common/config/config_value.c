@@ -38,9 +38,10 @@ static void set_number(struct reader *r, const struct config_key *k, void *base,
         *(int64_t *)config_field(base, k->offset) = value;
 }
 
-/* A key or token of a rotation into slot `index`. */
+/* A key or token of a rotation into slot `index`; an empty one is none, where that is allowed.
+ */
 static void set_secret(struct reader *r, const struct config_key *k, void *base, size_t index,
-                       const char *path, const struct json *j)
+                       bool may_be_empty, const char *path, const struct json *j)
 {
     char *text = config_string(r, path, j);
     if (!text)
@@ -48,7 +49,8 @@ static void set_secret(struct reader *r, const struct config_key *k, void *base,
     void *field = config_field(base, k->offset);
     struct brg_error error = {0};
     if (*text == 0) {
-        config_mistake(r, path, "empty");
+        if (!may_be_empty)
+            config_mistake(r, path, "empty");
     } else if (k->type == KEY_AES_KEYS) {
         uint8_t(*keys)[CRYPTO_AES_KEY_BYTES] = field;
         if (wecom_aes_key_decode(text, keys[index], &error) != BRG_OK)
@@ -65,8 +67,9 @@ static void set_rotation(struct reader *r, const struct config_key *k, void *bas
 {
     size_t *count = config_field(base, k->count_offset);
     if (json_type(j) == JSON_STRING) {
-        set_secret(r, k, base, 0, path, j);
-        *count = 1;
+        set_secret(r, k, base, 0, !(k->flags & KEY_REQUIRED), path, j);
+        bool is_none = k->type == KEY_SECRETS && !*(char **)config_field(base, k->offset);
+        *count = is_none ? 0 : 1;
         return;
     }
     size_t given = json_length(j);
@@ -83,7 +86,7 @@ static void set_rotation(struct reader *r, const struct config_key *k, void *bas
     for (size_t i = 0; i < given; i++) {
         char item[CONFIG_PATH_BYTES];
         config_path_index(item, path, i);
-        set_secret(r, k, base, i, item, json_item(j, i));
+        set_secret(r, k, base, i, false, item, json_item(j, i));
     }
     *count = given;
 }

@@ -105,6 +105,15 @@ static void check_default(const struct config_key *k, const void *base)
         assert_null(*(void *const *)field);
 }
 
+static void bosshi_without_encryption(void **state)
+{
+    (void)state;
+    struct config *c =
+        config_load_good(&(struct parts){.bots = BOSSHI_WITH("\"encrypt_key\":\"\"")});
+    assert_int_equal(c->bots[0].bosshi.keys.encrypt_key_count, 0);
+    config_unref(c);
+}
+
 /* Every kind of key that only BOSSHI has, given. */
 static void bosshi_values(void **state)
 {
@@ -280,7 +289,7 @@ static const struct mistake bosshi_mistakes[] = {
     MISTAKE(bots, BOSSHI_WITH("\"app_id\":\"\""), "bots[0].app_id: empty"),
     MISTAKE(bots, BOSSHI_WITH("\"verification_token\":[\"a\",\"b\",\"c\"]"),
             "bots[0].verification_token: at most 2 entries (current, previous), 3 given"),
-    MISTAKE(bots, BOSSHI_WITH("\"encrypt_key\":\"\""), "bots[0].encrypt_key: empty"),
+    MISTAKE(bots, BOSSHI_WITH("\"encrypt_key\":[\"a\",\"\"]"), "bots[0].encrypt_key[1]: empty"),
     MISTAKE(bots, BOSSHI_WITH("\"token\":\"x\""), "bots[0].token: unknown key"),
     MISTAKE(bots, BOSSHI_WITH("\"lost_text\":\"x\""),
             "bots[0].lost_text: unknown key, did you mean \"busy_text\"?"),
