@@ -43,7 +43,8 @@ def test_killed_between_updates(make_scene):
     scene.platform.wait("a card with some text", lambda: len((scene.platform.shown(q) or [""])[0]) > 60)
     killed = holder_of(scene)
     scene.stack.workers[killed].kill()
-    check(scene, q)
+    calls = check(scene, q)
+    assert [x["is_repeat"] for x in calls if x["type"] == "send"] == [False]    # the next owner knew the card's id
     assert len(scene.runs_of(q)) == 2
     scene.stack.workers[killed].start()
 
