@@ -1,8 +1,6 @@
 #include "bosshi_card.h"
 #include "session_chat_parts.h"
 
-#include <inttypes.h>
-
 #define BIT(step) (1u << (step))
 #define LATE_GAP "\n\n"
 
@@ -111,6 +109,7 @@ static void reset(struct session *s)
     c->noted_ms = c->due_ms = c->updated_ms = 0;
     c->outcome = BOSSHI_CALL_DONE;
     c->code = 0;
+    c->error[0] = '\0';
     buf_reset(&c->card_id);
     buf_reset(&c->on_card);
     buf_reset(&c->whole);
@@ -297,7 +296,7 @@ static void say(struct session *s)
     bool takes_card = !c->is_frozen && (!c->has_card || c->card_id.len > 0);
     bool is_card = is_first && !c->is_text && takes_card;
     if (chat_whole(s).len == 0) {
-        snprintf(s->error, sizeof(s->error), "the store has the answer no more");
+        snprintf(c->error, sizeof(c->error), "the store has the answer no more");
         chat_end(s, BOSSHI_CALL_STOP, 0);
         chat_note(s);
         return;
@@ -320,8 +319,7 @@ static void deliver(struct session *s)
     struct session_chat *c = s->chat;
     int64_t age_ms = store_now_ms(s->worker->store) - c->noted_ms;
     if (c->is_repeated && age_ms > UUID_GOOD_MS) {
-        snprintf(s->error, sizeof(s->error),
-                 "sent more than an hour ago, unknown whether taken");
+        snprintf(c->error, sizeof(c->error), "sent an hour ago, unknown whether taken");
         chat_end(s, BOSSHI_CALL_UNKNOWN, 0);
         chat_go_on(s);
         return;
@@ -383,9 +381,7 @@ static void judge(struct session *s)
         return;
     s->owed |= OWE_DEAD_LETTER;
     s->dead_reason = "undelivered";
-    if (s->error[0] == '\0')
-        snprintf(s->error, sizeof(s->error), "chat: %s, code %" PRId64,
-                 bosshi_outcome_name(c->outcome), c->code);
+    snprintf(s->error, sizeof(s->error), "%s", c->error);
 }
 
 bool session_chat_goes_on(struct session *s)

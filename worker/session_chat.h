@@ -57,4 +57,5 @@ struct session_chat {
     struct wheel_timer timer; /* of the growing card */
     enum bosshi_outcome outcome;
     int64_t code;
+    char error[BOSSHI_DETAIL_BYTES]; /* of the last call that failed */
 };

@@ -52,7 +52,7 @@ static void keep_error(struct session *s, const struct bosshi_result *r)
 {
     log_warn("session", "chat", "stream=%s outcome=%s why=\"%s\"", s->id.text,
              bosshi_outcome_name(r->outcome), r->detail);
-    snprintf(s->error, sizeof(s->error), "%s", r->detail);
+    snprintf(s->chat->error, sizeof(s->chat->error), "%s", r->detail);
 }
 
 /* False: it was tried often enough. The stream's own time is always given to it. */

@@ -167,6 +167,10 @@ static void resume_outcome(struct session *s, struct bytes note)
             c->outcome = (enum bosshi_outcome)i;
     if (!bytes_to_i64(words[1], &c->code))
         c->code = 0;
+    snprintf(c->error, sizeof(c->error), "chat: %s, code %" PRId64,
+             bosshi_outcome_name(c->outcome), c->code);
+    /* The event follows the dead letter: without it, that is written too. */
+    c->is_judged = (s->owed & (OWE_EVENT | OWE_DEAD_LETTER)) == 0;
     chat_set_step(s, CHAT_OVER);
 }
 

@@ -106,6 +106,14 @@ def test_what_is_refused_for_good_is_a_dead_letter(scene):
     assert scene.platform.messages(q) == []
 
 
+def test_a_dead_letter_tells_what_failed_first(scene):
+    scene.platform.fault(on="send", status=502, body="", times=1)
+    q = scene.ask("fail=400x9")
+    scene.settled(q)
+    dead, = scene.dead_of(q)
+    assert dead["bb-reason"] == "failed" and "400" in dead["bb-error"] and "502" not in dead["bb-error"]
+
+
 def test_a_recalled_card_is_left_alone(scene):
     scene.platform.fault(on="update", code=230011, times=-1)
     q = scene.ask("tokens=40 rate=20")
