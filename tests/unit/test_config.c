@@ -462,10 +462,15 @@ static void unreadable_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contract_file),        cmocka_unit_test(contract_defaults),
-        cmocka_unit_test(table_defaults),       cmocka_unit_test(bosshi_values),
-        cmocka_unit_test(mistakes_by_path),     cmocka_unit_test(refused_properties),
-        cmocka_unit_test(all_mistakes_at_once), cmocka_unit_test(report_is_bounded),
+        cmocka_unit_test(contract_file),
+        cmocka_unit_test(contract_defaults),
+        cmocka_unit_test(table_defaults),
+        cmocka_unit_test(bosshi_values),
+        cmocka_unit_test(bosshi_without_encryption),
+        cmocka_unit_test(mistakes_by_path),
+        cmocka_unit_test(refused_properties),
+        cmocka_unit_test(all_mistakes_at_once),
+        cmocka_unit_test(report_is_bounded),
         cmocka_unit_test(unreadable_files),
     };
     return cmocka_run_group_tests(tests, config_files_begin, config_files_end);
