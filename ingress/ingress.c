@@ -194,6 +194,7 @@ static bool start_store(struct ingress *in, struct brg_error *error)
         .connect_timeout_ms = c->store.connect_timeout_ms,
         .command_timeout_ms = c->store.command_timeout_ms,
         .max_outstanding = (unsigned)c->store.max_outstanding,
+        .max_outstanding_bytes = (size_t)c->store.max_outstanding_bytes,
     };
     in->store = store_new(in->loop, &options, error);
     if (!in->store)

@@ -111,7 +111,7 @@ void owed_store_up(struct owed *o)
 
 void owed_close(struct owed *o, const struct store_stream *stream, enum stream_reason reason)
 {
-    if (o->waiting_count >= o->max_ends) {
+    if (o->waiting_count > 0 && owed_count(o) >= o->max_ends) {
         free(pop(o));
         metric_add(&dropped_total, 1);
         log_error("owed", "dropped", "limit=%zu", o->max_ends);

@@ -8,11 +8,12 @@
 /* Of the limit, so that a line's end may be waited for when a text has to be cut. */
 enum { SLACK_PARTS = 40 };
 
-void answer_init(struct answer *a, size_t limit_bytes, size_t tail_max_bytes)
+void answer_init(struct answer *a, size_t max_bytes, size_t limit_bytes, size_t tail_max_bytes)
 {
     size_t reserve =
         CUT_CLOSING_MAX + sizeof(TAIL_GAP) - 1 + tail_max_bytes + limit_bytes / SLACK_PARTS;
-    buf_init(&a->text, ANSWER_MAX_BYTES);
+    buf_init(&a->text, max_bytes);
+    a->is_cut = false;
     a->limit_bytes = limit_bytes;
     a->reserve_bytes = reserve < limit_bytes ? reserve : limit_bytes;
 }
@@ -25,19 +26,22 @@ void answer_free(struct answer *a)
 void answer_clear(struct answer *a)
 {
     buf_reset(&a->text);
+    a->is_cut = false;
 }
 
 bool answer_append(struct answer *a, struct bytes text)
 {
-    buf_append(&a->text, text);
-    return !a->text.overflowed;
+    size_t room = a->text.max - a->text.len;
+    if (a->is_cut)
+        return false;
+    buf_append(&a->text, bytes_of(text.ptr, text.len < room ? text.len : room));
+    a->is_cut = text.len > room || a->text.overflowed;
+    return !a->is_cut;
 }
 
 bool answer_replace(struct answer *a, struct bytes text)
 {
-    if (text.len > ANSWER_MAX_BYTES)
-        return false;
-    buf_reset(&a->text);
+    answer_clear(a);
     return answer_append(a, text);
 }
 
@@ -53,7 +57,7 @@ static struct bytes whole_text(const struct answer *a)
     return bytes_of(a->text.ptr, utf8_complete(buf_bytes(&a->text)));
 }
 
-bool answer_is_over(const struct answer *a)
+bool answer_has_rest(const struct answer *a)
 {
     return whole_text(a).len > a->limit_bytes;
 }
@@ -84,7 +88,7 @@ size_t answer_compose(const struct answer *a, struct bytes tail, struct bytes ov
                       struct buf *out)
 {
     struct bytes text = whole_text(a);
-    if (tail.len == 0 && text.len <= a->limit_bytes) {
+    if (tail.len == 0 && text.len <= a->limit_bytes && !a->is_cut) {
         buf_append(out, text);
         return text.len;
     }
@@ -102,7 +106,7 @@ void answer_compose_rest(const struct answer *a, size_t from, struct bytes over,
     size_t before = out->len;
     cut_reopen(text, from, out);
     size_t room = less(a->limit_bytes, out->len - before);
-    if (text.len - from <= room)
+    if (text.len - from <= room && !a->is_cut)
         buf_append(out, bytes_of(text.ptr + from, text.len - from));
     else
         (void)append_closed(text, from, 0, room, over, out);

@@ -8,31 +8,31 @@
 
 #include "base/buf.h"
 
-#define ANSWER_MAX_BYTES (1u << 20) /* more is not collected: the run is ended */
-
 struct answer {
     struct buf text;
+    bool is_cut;          /* there was more than is collected */
     size_t limit_bytes;   /* the platform's */
     size_t reserve_bytes; /* of it, for what is said at the end */
 };
 
-/* `tail_max_bytes`: the longest text that answer_compose will be given to add. */
-void answer_init(struct answer *a, size_t limit_bytes, size_t tail_max_bytes);
+/* `max_bytes`: what is collected; `tail_max_bytes`: the longest text that answer_compose will
+ * be given to add. */
+void answer_init(struct answer *a, size_t max_bytes, size_t limit_bytes, size_t tail_max_bytes);
 void answer_free(struct answer *a);
 void answer_clear(struct answer *a); /* for another attempt */
 
-/* False: over ANSWER_MAX_BYTES, nothing was added. */
+/* False: more than is collected; what fits was added, and nothing is from now on. */
 bool answer_append(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 bool answer_replace(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 
 /* What a growing answer shows. */
 struct bytes answer_visible(const struct answer *a);
-bool answer_is_over(const struct answer *a); /* does it not fit as it is? */
+bool answer_has_rest(const struct answer *a); /* more was collected than can be shown */
 
 /* Appends to `out` the final text. With a `tail` the text is not whole: what is visible,
  * closed, a blank line and the tail, or the tail alone. Without, all of the text, or, when it
- * does not fit, as much as fits, closed, and `over`. Never over the limit, and never less of
- * the text than answer_visible. Returns how much of the text is in it. */
+ * does not fit or is cut, as much as fits, closed, and `over`. Never over the limit, and never
+ * less of the text than answer_visible. Returns how much of the text is in it. */
 size_t answer_compose(const struct answer *a, struct bytes tail, struct bytes over,
                       struct buf *out);
 /* Appends the text from `from` on, to be read alone, likewise within the limit. */

@@ -13,7 +13,7 @@ enum {
     KEY_MAX_BYTES = 4096,
     RESPONSE_MAX_BYTES = 262144,
     REMEMBERED_MS = 3600 * 1000,
-    CHATS_MAX = 65536,
+    CHATS_DEFAULT = 65536,
 };
 
 /* What an app was found not to have; monotonic times until which that is believed. */
@@ -38,6 +38,7 @@ struct bosshi_api {
     struct map habits;
     struct map chats_by_key;
     struct list chats;
+    size_t max_chats;
 };
 
 enum call_kind { CALL_SEND, CALL_REPLY, CALL_UPDATE, CALL_KIND_COUNT };
@@ -84,6 +85,11 @@ static struct metric calls[CALL_KIND_COUNT][BOSSHI_OUTCOME_COUNT] = {
     [CALL_UPDATE] = CALLS_OF("update"),
 };
 
+static struct metric chats_kept = METRIC(METRIC_GAUGE, "botbridge_worker_bosshi_chats", NULL,
+                                         "Chats of BOSSHI whose pace is kept");
+static struct metric chats_limit = METRIC(METRIC_GAUGE, "botbridge_worker_bosshi_chats_limit",
+                                          NULL, "Bound of the above (worker.bosshi_chats)");
+
 struct bosshi_api *bosshi_api_new(struct loop *loop, struct fetch_pool *pool)
 {
     struct bosshi_api *api = BRG_NEW(struct bosshi_api);
@@ -93,10 +99,21 @@ struct bosshi_api *bosshi_api_new(struct loop *loop, struct fetch_pool *pool)
     map_init(&api->habits);
     map_init(&api->chats_by_key);
     list_init(&api->chats);
+    api->max_chats = CHATS_DEFAULT;
+    metric_register(&chats_kept);
+    metric_register(&chats_limit);
+    metric_set(&chats_limit, CHATS_DEFAULT);
     for (size_t kind = 0; kind < CALL_KIND_COUNT; kind++)
         for (size_t i = 0; i < BOSSHI_OUTCOME_COUNT; i++)
             metric_register(&calls[kind][i]);
     return api;
+}
+
+void bosshi_api_limit(struct bosshi_api *api, size_t max_chats, size_t max_tokens)
+{
+    api->max_chats = max_chats;
+    metric_set(&chats_limit, (int64_t)max_chats);
+    bosshi_tokens_limit(api->tokens, max_tokens);
 }
 
 /* --- what is remembered --- */
@@ -143,6 +160,7 @@ static void free_chat(struct bosshi_api *api, struct chat *chat)
 {
     list_remove(&chat->place);
     map_remove(&api->chats_by_key, &chat->node);
+    metric_add(&chats_kept, -1);
     free(chat->key);
     free(chat);
 }
@@ -151,7 +169,7 @@ static void free_unused_chats(struct bosshi_api *api, int64_t now_ms)
 {
     while (!list_is_empty(&api->chats)) {
         struct chat *oldest = LIST_ENTRY(api->chats.next, struct chat, place);
-        if (oldest->free_ms > now_ms && api->chats_by_key.count < CHATS_MAX)
+        if (oldest->free_ms > now_ms && api->chats_by_key.count < api->max_chats)
             return;
         free_chat(api, oldest);
     }
@@ -188,6 +206,7 @@ int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, str
         list_init(&c->place);
         c->key = bytes_dup(buf_bytes(&key));
         map_insert(&api->chats_by_key, &c->node, bytes_of(c->key, key.len));
+        metric_add(&chats_kept, 1);
     }
     int64_t at_ms = c->free_ms > now_ms ? c->free_ms : now_ms;
     use_chat(api, c, at_ms + app->chat_interval_ms);

@@ -15,6 +15,9 @@ struct bosshi_call;
 
 struct bosshi_api *bosshi_api_new(struct loop *loop, struct fetch_pool *pool);
 void bosshi_api_free(struct bosshi_api *api); /* after its calls */
+/* Chats whose pace is kept, and tokens: beyond it what is unused is forgotten. Once, before
+ * use. */
+void bosshi_api_limit(struct bosshi_api *api, size_t max_chats, size_t max_tokens);
 
 enum bosshi_outcome {
     BOSSHI_CALL_DONE,

@@ -15,7 +15,7 @@ enum {
     TOKEN_MAX_BYTES = 4096,
     BODY_MAX_BYTES = 65536,
     URL_MAX_BYTES = 8192,
-    ENTRIES_MAX = 4096, /* tenants come from outside */
+    TOKENS_DEFAULT = 4096,
     DETAIL_BYTES = 96,
     /* The platform makes a new token only when less than this is left, and the old one stays
      * good (dossier 6.2). */
@@ -49,6 +49,7 @@ struct bosshi_tokens {
     struct loop *loop;
     struct fetch_pool *pool;
     struct map entries;
+    size_t max_entries;  /* tenants come from outside */
     struct list refused; /* asked during a pause: told in the next turn */
     struct wheel_timer tell;
 };
@@ -58,6 +59,11 @@ static struct metric fetched = METRIC(METRIC_COUNTER, "botbridge_worker_bosshi_t
 static struct metric failed = METRIC(METRIC_COUNTER, "botbridge_worker_bosshi_tokens_total",
                                      "outcome=\"failed\"", "Calls for tenant tokens of BOSSHI");
 
+static struct metric kept = METRIC(METRIC_GAUGE, "botbridge_worker_bosshi_tokens", NULL,
+                                   "Tokens of BOSSHI apps and tenants kept");
+static struct metric kept_limit = METRIC(METRIC_GAUGE, "botbridge_worker_bosshi_tokens_limit",
+                                         NULL, "Bound of the above (worker.bosshi_tokens)");
+
 static void on_tell(struct wheel_timer *timer, void *arg);
 
 struct bosshi_tokens *bosshi_tokens_new(struct loop *loop, struct fetch_pool *pool)
@@ -66,11 +72,21 @@ struct bosshi_tokens *bosshi_tokens_new(struct loop *loop, struct fetch_pool *po
     t->loop = loop;
     t->pool = pool;
     map_init(&t->entries);
+    t->max_entries = TOKENS_DEFAULT;
     list_init(&t->refused);
     wheel_timer_init(&t->tell, on_tell, t);
     metric_register(&fetched);
     metric_register(&failed);
+    metric_register(&kept);
+    metric_register(&kept_limit);
+    metric_set(&kept_limit, TOKENS_DEFAULT);
     return t;
+}
+
+void bosshi_tokens_limit(struct bosshi_tokens *t, size_t max)
+{
+    t->max_entries = max;
+    metric_set(&kept_limit, (int64_t)max);
 }
 
 static void forget_token(struct entry *e)
@@ -85,6 +101,7 @@ static void free_entry(struct map_node *node, void *arg)
     struct bosshi_tokens *t = arg;
     struct entry *e = MAP_ENTRY(node, struct entry, node);
     map_remove(&t->entries, node);
+    metric_add(&kept, -1);
     if (e->fetch)
         fetch_cancel(e->fetch);
     forget_token(e);
@@ -138,7 +155,7 @@ static struct entry *entry_of(struct bosshi_tokens *t, const struct config_bossh
         buf_free(&key);
         return MAP_ENTRY(found, struct entry, node);
     }
-    if (t->entries.count >= ENTRIES_MAX)
+    if (t->entries.count >= t->max_entries)
         map_each(&t->entries, free_idle, t);
     struct entry *e = BRG_NEW(struct entry);
     e->tokens = t;
@@ -147,6 +164,7 @@ static struct entry *entry_of(struct bosshi_tokens *t, const struct config_bossh
     buf_init(&e->token, TOKEN_MAX_BYTES);
     buf_init(&e->answer, BODY_MAX_BYTES);
     map_insert(&t->entries, &e->node, bytes_of(e->key, key.len));
+    metric_add(&kept, 1);
     buf_free(&key);
     return e;
 }

@@ -15,6 +15,8 @@
 struct bosshi_tokens;
 
 struct bosshi_tokens *bosshi_tokens_new(struct loop *loop, struct fetch_pool *pool);
+/* Beyond it those that nobody waits for are forgotten. Once, before use. */
+void bosshi_tokens_limit(struct bosshi_tokens *t, size_t max);
 /* Nobody may be waiting. */
 void bosshi_tokens_free(struct bosshi_tokens *t);
 

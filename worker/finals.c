@@ -13,20 +13,21 @@ struct final {
     char bytes[]; /* id, bot, text */
 };
 
-void finals_init(struct finals *f, size_t max_bytes)
+void finals_init(struct finals *f, size_t max_count, size_t max_bytes)
 {
-    *f = (struct finals){.max_bytes = max_bytes};
+    *f = (struct finals){.max_count = max_count, .max_bytes = max_bytes};
+    f->ring = brg_calloc(max_count, sizeof(struct final *));
 }
 
 static struct final *kept_at(const struct finals *f, size_t index)
 {
-    return f->ring[(f->first + index) % FINALS_MAX_COUNT];
+    return f->ring[(f->first + index) % f->max_count];
 }
 
 static void drop_oldest(struct finals *f)
 {
     struct final *dropped = kept_at(f, 0);
-    f->first = (f->first + 1) % FINALS_MAX_COUNT;
+    f->first = (f->first + 1) % f->max_count;
     f->count--;
     f->bytes -= dropped->size;
     free(dropped);
@@ -36,6 +37,7 @@ void finals_free(struct finals *f)
 {
     while (f->count > 0)
         drop_oldest(f);
+    free(f->ring);
 }
 
 void finals_expire(struct finals *f, int64_t now_ms)
@@ -67,9 +69,9 @@ void finals_add(struct finals *f, const struct store_stream *stream, uint64_t ep
     added->stream.id.ptr = added->bytes;
     added->stream.bot.ptr = bot;
     finals_expire(f, now_ms);
-    while (f->count == FINALS_MAX_COUNT || (f->count > 0 && f->bytes + size > f->max_bytes))
+    while (f->count == f->max_count || (f->count > 0 && f->bytes + size > f->max_bytes))
         drop_oldest(f);
-    f->ring[(f->first + f->count) % FINALS_MAX_COUNT] = added;
+    f->ring[(f->first + f->count) % f->max_count] = added;
     f->count++;
     f->bytes += size;
 }

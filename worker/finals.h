@@ -6,19 +6,19 @@
 #include "store/store.h"
 
 #define FINALS_KEPT_MS 30000
-#define FINALS_MAX_COUNT 8192
 
 struct final;
 
 struct finals {
-    struct final *ring[FINALS_MAX_COUNT];
+    struct final **ring;
+    size_t max_count;
     size_t first; /* the oldest */
     size_t count;
     size_t bytes;
     size_t max_bytes;
 };
 
-void finals_init(struct finals *f, size_t max_bytes);
+void finals_init(struct finals *f, size_t max_count, size_t max_bytes);
 void finals_free(struct finals *f);
 
 /* Copies everything. */

@@ -66,6 +66,17 @@ struct store_stream session_stream(const struct session *s)
     };
 }
 
+size_t session_answer_max_bytes(const struct session *s)
+{
+    return (size_t)s->worker->config->worker.answer_max_bytes;
+}
+
+size_t session_chat_max_bytes(const struct session *s)
+{
+    enum { SAID_MAX_BYTES = 65536 };
+    return session_answer_max_bytes(s) + SAID_MAX_BYTES;
+}
+
 bool session_lease_is_firm(const struct session *s)
 {
     int64_t age_ms = clock_mono_ms() - s->lease_ms;
@@ -157,7 +168,7 @@ void session_new(struct worker *w, struct bus_message *record)
     lane_place_init(&s->lane);
     upstream_place_init(&s->upstream);
     session_init_timers(s);
-    answer_init(&s->answer, WECOM_CONTENT_MAX_BYTES, 0);
+    answer_init(&s->answer, session_answer_max_bytes(s), WECOM_CONTENT_MAX_BYTES, 0);
     buf_init(&s->shown, WECOM_CONTENT_MAX_BYTES);
     buf_init(&s->final, WECOM_CONTENT_MAX_BYTES);
     buf_init(&s->rest, WECOM_CONTENT_MAX_BYTES);

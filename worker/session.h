@@ -114,8 +114,6 @@ struct session_post {
 
 #define SESSION_OWNER_BYTES 40
 #define SESSION_ERROR_BYTES 160
-/* Of an answer in a chat: all that is collected, and what may be said at its end. */
-#define SESSION_CHAT_MAX_BYTES (ANSWER_MAX_BYTES + 65536u)
 
 struct session {
     struct worker *worker;

@@ -18,6 +18,14 @@ bool session_take_pipeline_share(struct session *s)
                        bytes_of_str(bot->pipeline), record_bytes(s));
 }
 
+bool session_take_late_share(struct session *s)
+{
+    bool has_room =
+        s->bot_share.quota || quotas_take(&s->worker->bot_quotas, &s->bot_share,
+                                          bytes_of_str(s->bot_name), record_bytes(s));
+    return has_room && session_take_pipeline_share(s);
+}
+
 void session_mark_shed(struct session *s)
 {
     s->fate = FATE_OVERLOAD;

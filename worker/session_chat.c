@@ -124,9 +124,9 @@ void session_chat_init(struct session *s)
     struct session_chat *c = BRG_NEW(struct session_chat);
     s->chat = c;
     buf_init(&c->card_id, CHAT_ID_MAX_BYTES);
-    buf_init(&c->on_card, SESSION_CHAT_MAX_BYTES);
-    buf_init(&c->sending, 2 * SESSION_CHAT_MAX_BYTES);
-    buf_init(&c->whole, 2 * SESSION_CHAT_MAX_BYTES);
+    buf_init(&c->on_card, session_chat_max_bytes(s));
+    buf_init(&c->sending, 2 * session_chat_max_bytes(s));
+    buf_init(&c->whole, 2 * session_chat_max_bytes(s));
     wheel_timer_init(&c->timer, on_timer, s);
     BRG_CHECK(session_message(s, &m, &root)); /* it was read when it came */
     set_receiver(s, &m);

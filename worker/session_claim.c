@@ -33,9 +33,9 @@ static size_t longest_tail(const struct config_bot *bot)
 /* A bubble takes so much and no more; in a chat a long answer goes on in further messages. */
 static void set_limits(struct session *s)
 {
-    size_t most =
-        s->bot->platform == PLATFORM_WECOM ? WECOM_CONTENT_MAX_BYTES : SESSION_CHAT_MAX_BYTES;
-    answer_init(&s->answer, most, longest_tail(s->bot));
+    size_t most = s->bot->platform == PLATFORM_WECOM ? WECOM_CONTENT_MAX_BYTES
+                                                     : session_chat_max_bytes(s);
+    answer_init(&s->answer, session_answer_max_bytes(s), most, longest_tail(s->bot));
     s->shown.max = s->final.max = s->rest.max = most;
 }
 
@@ -193,9 +193,11 @@ const char *session_dead_reason(const struct session *s)
         return "unknown_bot";
     if (s->fate == FATE_EXPIRED)
         return "expired";
+    if (s->fate == FATE_OVERLOAD)
+        return "overload";
     if (s->reason == REASON_DEADLINE)
         return "deadline";
-    return s->fate == FATE_OVERLOAD ? "overload" : s->fate == FATE_POISON ? "poison" : "failed";
+    return s->fate == FATE_POISON ? "poison" : "failed";
 }
 
 /* True: it has to run alone. */
@@ -215,10 +217,19 @@ static bool suspect(struct session *s, const struct store_reply *reply)
     return false;
 }
 
+/* A copy counts once it is to run: until then whoever has its stream counts it. */
+static void count_copy(struct session *s)
+{
+    if (s->home == HOME_LATE && s->post.step == POST_NONE && session_may_outlive(s) &&
+        !session_take_late_share(s))
+        session_mark_shed(s);
+}
+
 /* The bubble was ended before its answer was there: it is made now, or again. */
 static void take_late(struct session *s, const struct store_reply *reply)
 {
     s->is_alone = suspect(s, reply);
+    count_copy(s);
     if (session_may_outlive(s)) {
         session_prepare(s);
         return;
@@ -271,6 +282,7 @@ static void take_closed(struct session *s, const struct store_reply *reply)
     }
     s->is_alone = suspect(s, reply);
     session_post_resume(s, reply->notes);
+    count_copy(s);
     session_closed(s, reply->reason);
 }
 

@@ -38,14 +38,15 @@ static void compose(struct session *s)
 {
     struct answer from = s->answer;
     bool is_shorter = answer_visible(&s->answer).len < s->shown.len;
-    bool has_more = s->reason == REASON_DONE && answer_is_over(&s->answer);
-    const char *over = !s->bot ? "" : s->response_url ? s->bot->more_text : s->bot->cut_text;
+    bool has_more = s->reason == REASON_DONE && answer_has_rest(&s->answer);
+    bool is_followed = has_more && s->response_url;
+    const char *over = !s->bot ? "" : is_followed ? s->bot->more_text : s->bot->cut_text;
     if (s->reason != REASON_DONE && is_shorter)
         from.text = s->shown;
     buf_reset(&s->final);
     buf_reset(&s->rest);
     size_t kept = answer_compose(&from, tail_of(s), bytes_of_str(over), &s->final);
-    if (has_more && s->response_url)
+    if (is_followed)
         answer_compose_rest(&s->answer, kept, bytes_of_str(s->bot->cut_text), &s->rest);
 }
 

@@ -64,7 +64,7 @@ static void put(struct session *s, struct bytes text)
 static void put_in_turn(struct session *s, struct bytes text)
 {
     struct worker *w = s->worker;
-    if (w->puts_in_flight < PUTS_IN_FLIGHT_MAX)
+    if (w->puts_in_flight < w->max_puts_in_flight)
         put(s, text);
     else if (list_is_empty(&s->put_place))
         list_push_back(&w->put_queue, &s->put_place);
@@ -176,6 +176,6 @@ static void on_put(const struct store_reply *reply, void *arg)
     w->puts_in_flight--;
     if (session_arrived(s))
         take_put_reply(s, reply);
-    while (w->puts_in_flight < PUTS_IN_FLIGHT_MAX && !list_is_empty(&w->put_queue))
+    while (w->puts_in_flight < w->max_puts_in_flight && !list_is_empty(&w->put_queue))
         tick(LIST_ENTRY(list_pop_front(&w->put_queue), struct session, put_place));
 }

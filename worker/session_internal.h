@@ -37,6 +37,10 @@ static inline bool session_is_live(const struct session *s)
     return s->state == SESSION_READY || s->state == SESSION_RUNNING;
 }
 bool session_lease_is_firm(const struct session *s);
+/* Bounds of an answer's text: what is collected of it, and of one in a chat, which is said
+ * whole, with what may be said at its end. */
+size_t session_answer_max_bytes(const struct session *s);
+size_t session_chat_max_bytes(const struct session *s);
 /* Fills `m` from the record; `*root` is to be freed. False: unreadable. */
 bool session_message(const struct session *s, struct message *m, struct json **root);
 /* Tries again after a back-off, or when the store is up. */
@@ -67,6 +71,7 @@ int64_t session_renew_interval_ms(const struct session *s);
 /* session_admit.c */
 void session_admit(struct session *s, const struct message *m); /* into its lane, or shed */
 bool session_take_pipeline_share(struct session *s);            /* false: over the cap */
+bool session_take_late_share(struct session *s); /* of a copy that is to run; likewise */
 void session_mark_shed(struct session *s);
 
 /* session_place.c */
@@ -149,7 +154,7 @@ struct session_metrics {
     struct metric done, apology, deadline, closed;
     struct metric dead_letters, events, retries, fenced, takeovers, releases;
     struct metric puts, store_failures, letter_failures;
-    struct metric shed, alone, poison;
+    struct metric shed, alone, poison, cut;
     struct metric moved, url_refused;
     struct metric first_text_ms, answer_ms;
 };

@@ -78,8 +78,6 @@ static void on_moved(enum brg_err err, const char *reason, void *arg)
     metric_add(&session_metrics.moved, 1);
     bus_consumer_complete(s->worker->consumer, s->record);
     crash_point("copy.completed");
-    quotas_give(&s->worker->pipeline_quotas, &s->pipeline_share);
-    quotas_give(&s->worker->bot_quotas, &s->bot_share);
 }
 
 void session_move(struct session *s)

@@ -33,6 +33,8 @@ struct session_metrics session_metrics = {
                     "Starts of a question alone, because workers died with it"),
     .poison = METRIC(METRIC_COUNTER, "botbridge_worker_poison_total", NULL,
                      "Questions given up because a worker died while it ran them alone"),
+    .cut = METRIC(METRIC_COUNTER, "botbridge_worker_answers_cut_total", NULL,
+                  "Answers ended because they were longer than worker.answer_max_bytes"),
     .moved = METRIC(METRIC_COUNTER, "botbridge_worker_late_total", NULL,
                     "Records moved to the late topic: the answer outlives its bubble"),
     .url_refused =
@@ -63,6 +65,7 @@ void session_metrics_register(void)
     metric_register(&m->shed);
     metric_register(&m->alone);
     metric_register(&m->poison);
+    metric_register(&m->cut);
     metric_register(&m->moved);
     metric_register(&m->url_refused);
     metric_register(&m->first_text_ms);

@@ -138,7 +138,8 @@ static void on_limit(struct wheel_timer *timer, void *arg)
     }
     pipeline_ops_of(p->type)->cancel(s->run);
     s->run = NULL;
-    if (s->is_overflowing) { /* far beyond what any platform shows */
+    if (s->is_overflowing) {
+        metric_add(&session_metrics.cut, 1);
         upstreams_leave(&s->worker->upstreams, &s->upstream);
         session_end(s, REASON_DONE, "");
         return;

@@ -1,11 +1,11 @@
 #include "sse.h"
 
-void sse_init(struct sse *s, sse_event_fn *on_event, void *arg)
+void sse_init(struct sse *s, size_t max_bytes, sse_event_fn *on_event, void *arg)
 {
     *s = (struct sse){.on_event = on_event, .arg = arg};
-    buf_init(&s->line, SSE_LINE_MAX_BYTES);
-    buf_init(&s->data, SSE_EVENT_MAX_BYTES);
-    buf_init(&s->name, SSE_LINE_MAX_BYTES);
+    buf_init(&s->line, max_bytes);
+    buf_init(&s->data, max_bytes);
+    buf_init(&s->name, max_bytes);
 }
 
 void sse_free(struct sse *s)
@@ -58,7 +58,7 @@ static void take_field(struct sse *s, struct bytes name, struct bytes value)
 /* One line without its end. */
 static enum brg_err take_line(struct sse *s, struct bytes line)
 {
-    if (line.len > SSE_LINE_MAX_BYTES)
+    if (line.len > s->line.max)
         return reject(s);
     if (!s->is_started) {
         s->is_started = true;

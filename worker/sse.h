@@ -7,9 +7,6 @@
 
 #include "base/buf.h"
 
-#define SSE_LINE_MAX_BYTES (1u << 20)
-#define SSE_EVENT_MAX_BYTES (1u << 20)
-
 struct sse_event {
     struct bytes name; /* "message" when the stream names none */
     struct bytes data;
@@ -26,7 +23,8 @@ struct sse {
     void *arg;
 };
 
-void sse_init(struct sse *s, sse_event_fn *on_event, void *arg);
+/* `max_bytes`: of one line, and of one event. */
+void sse_init(struct sse *s, size_t max_bytes, sse_event_fn *on_event, void *arg);
 void sse_free(struct sse *s);
 /* BRG_REJECT when a bound is passed; the parser is then dead. The event callback may call
  * sse_stop to have the rest of the input ignored. */

@@ -15,9 +15,6 @@ enum {
      * consumer's thread leaves by itself. */
     DRAIN_LEAVE_MS = 300,
     DELIVERY_TIMEOUT_MS = 30000,
-    PRODUCER_MESSAGES = 20000,
-    PRODUCER_KBYTES = 65536,
-    IDLE_CONNECTIONS = 256,
 };
 
 /* --- metrics --- */
@@ -62,21 +59,37 @@ static struct metric quota_gauges[] = {
 static struct metric other_gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_worker_finals", NULL,
            "Final texts kept to be written again"),
-    METRIC(METRIC_GAUGE, "botbridge_worker_finals_limit", NULL, "Their bound"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_finals_limit", NULL,
+           "Bound of the above (worker.finals_entries)"),
     METRIC(METRIC_GAUGE, "botbridge_worker_finals_bytes", NULL, "Bytes they take"),
     METRIC(METRIC_GAUGE, "botbridge_worker_finals_bytes_limit", NULL,
            "Bound of the above (worker.finals_bytes)"),
     METRIC(METRIC_GAUGE, "botbridge_worker_puts_in_flight", NULL,
            "Writes of text or lease that the store has not answered"),
     METRIC(METRIC_GAUGE, "botbridge_worker_puts_in_flight_limit", NULL,
-           "Bound of the above; what is due waits"),
+           "Bound of the above (worker.puts_in_flight)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_answer_bytes", NULL, "Longest answer in hand"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_answer_bytes_limit", NULL,
+           "Bound of the above (worker.answer_max_bytes)"),
 };
+
+static size_t longest_answer(const struct worker *w)
+{
+    size_t longest = 0;
+    for (struct list *node = w->sessions.next; node != &w->sessions; node = node->next) {
+        const struct session *s = LIST_ENTRY(node, struct session, node);
+        longest = s->answer.text.len > longest ? s->answer.text.len : longest;
+    }
+    return longest;
+}
 
 static void refresh_others(const struct worker *w)
 {
     const int64_t values[] = {
-        (int64_t)w->finals.count,     FINALS_MAX_COUNT,           (int64_t)w->finals.bytes,
-        (int64_t)w->finals.max_bytes, (int64_t)w->puts_in_flight, PUTS_IN_FLIGHT_MAX,
+        (int64_t)w->finals.count,   (int64_t)w->finals.max_count,
+        (int64_t)w->finals.bytes,   (int64_t)w->finals.max_bytes,
+        (int64_t)w->puts_in_flight, (int64_t)w->max_puts_in_flight,
+        (int64_t)longest_answer(w), w->config->worker.answer_max_bytes,
     };
     for (size_t i = 0; i < sizeof(other_gauges) / sizeof(*other_gauges); i++)
         metric_set(&other_gauges[i], values[i]);
@@ -224,6 +237,7 @@ static enum brg_err start_store(struct worker *w, struct brg_error *error)
         .connect_timeout_ms = w->config->store.connect_timeout_ms,
         .command_timeout_ms = w->config->store.command_timeout_ms,
         .max_outstanding = (unsigned)w->config->store.max_outstanding,
+        .max_outstanding_bytes = (size_t)w->config->store.max_outstanding_bytes,
     };
     w->store = store_new(w->loop, &options, error);
     if (!w->store)
@@ -240,8 +254,8 @@ static enum brg_err start_producer(struct worker *w, struct brg_error *error)
     struct bus_producer_options options = {
         .base = {"botbridge-worker", settings, c->kafka.setting_count},
         .delivery_timeout_ms = DELIVERY_TIMEOUT_MS,
-        .queue_max_messages = PRODUCER_MESSAGES,
-        .queue_max_kbytes = PRODUCER_KBYTES,
+        .queue_max_messages = (unsigned)c->worker.queue_messages,
+        .queue_max_kbytes = (unsigned)c->worker.queue_kbytes,
         .topics = topics,
         .allow_unsafe_durability = c->kafka.allow_unsafe_durability,
     };
@@ -256,11 +270,18 @@ static enum brg_err start_producer(struct worker *w, struct brg_error *error)
 static enum brg_err start_parts(struct worker *w, struct brg_error *error)
 {
     const struct config *c = w->config;
-    struct fetch_options fetch = {.max_idle_connections = IDLE_CONNECTIONS};
+    struct fetch_options fetch = {.max_idle_connections = (unsigned)c->worker.idle_connections};
+    struct pipeline_limits limits = {
+        .event_bytes = (size_t)c->worker.event_max_bytes,
+        .response_bytes = (size_t)c->worker.response_max_bytes,
+        .lingering = (size_t)c->worker.idle_connections,
+    };
     w->crypto = crypto_new();
     w->fetch = fetch_pool_new(w->loop, &fetch);
     w->bosshi = bosshi_api_new(w->loop, w->fetch);
-    pipeline_context_init(&w->pipelines, w->loop, w->fetch);
+    bosshi_api_limit(w->bosshi, (size_t)c->worker.bosshi_chats,
+                     (size_t)c->worker.bosshi_tokens);
+    pipeline_context_init(&w->pipelines, w->loop, w->fetch, &limits);
     bus_topic_name(w->requests_topic, c->kafka.topic_prefix, BUS_REQUESTS);
     bus_topic_name(w->late_topic, c->kafka.topic_prefix, BUS_LATE);
     bus_topic_name(w->events_topic, c->kafka.topic_prefix, BUS_EVENTS);
@@ -291,7 +312,9 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
                 (size_t)config->worker.bot_max_bytes);
     quotas_init(&w->pipeline_quotas, (size_t)config->worker.pipeline_max_records,
                 (size_t)config->worker.pipeline_max_bytes);
-    finals_init(&w->finals, (size_t)config->worker.finals_bytes);
+    finals_init(&w->finals, (size_t)config->worker.finals_entries,
+                (size_t)config->worker.finals_bytes);
+    w->max_puts_in_flight = (size_t)config->worker.puts_in_flight;
     wheel_timer_init(&w->ready_timer, on_ready_timer, w);
     wheel_timer_init(&w->drain_timer, on_drain_timer, w);
     wheel_timer_init(&w->leave_timer, on_leave_timer, w);

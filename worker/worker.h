@@ -18,10 +18,6 @@
 #include "store/store.h"
 #include "upstreams.h"
 
-/* Puts under way at once, over all sessions: enough to keep a store busy, answered within
- * milliseconds by one that keeps up. */
-enum { PUTS_IN_FLIGHT_MAX = 512 };
-
 struct worker {
     struct loop *loop;
     struct config *config; /* the latest; sessions keep the one they began with */
@@ -42,7 +38,7 @@ struct worker {
     struct list sessions;  /* in the order of arrival */
     struct buf queue_text; /* scratch of one call */
     struct list put_queue; /* sessions whose put is due but not sent */
-    size_t puts_in_flight;
+    size_t puts_in_flight, max_puts_in_flight;
     size_t in_state[SESSION_STATE_COUNT];
     uint64_t process_id; /* random: makes owners unique */
     uint64_t claims;     /* and this their attempts */

@@ -156,3 +156,13 @@ int64_t bus_parts_widest(const struct bus_parts *parts)
     }
     return widest;
 }
+
+size_t bus_parts_fullest(const struct bus_parts *parts)
+{
+    size_t fullest = 0;
+    for (size_t i = 0; i < parts->count; i++) {
+        const struct bus_part *part = &parts->list[i];
+        fullest = part->is_used && part->bytes > fullest ? part->bytes : fullest;
+    }
+    return fullest;
+}

@@ -59,3 +59,5 @@ bool bus_part_is_dirty(const struct bus_part *part);
 int64_t bus_parts_oldest_ms(const struct bus_parts *parts);
 /* Widest distance from frontier to head. */
 int64_t bus_parts_widest(const struct bus_parts *parts);
+/* Most bytes in flight of one partition. */
+size_t bus_parts_fullest(const struct bus_parts *parts);

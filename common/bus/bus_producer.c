@@ -27,8 +27,14 @@ static struct metric delivery = METRIC(METRIC_HISTOGRAM, "botbridge_bus_delivery
                                        "From produce to the delivery report");
 static struct metric queued = METRIC(METRIC_GAUGE, "botbridge_bus_producer_queue_messages",
                                      NULL, "Records without a delivery report");
-static struct metric queue_limit = METRIC(METRIC_GAUGE, "botbridge_bus_producer_queue_limit",
-                                          NULL, "Bound of the producer's queue");
+static struct metric queue_limit =
+    METRIC(METRIC_GAUGE, "botbridge_bus_producer_queue_messages_limit", NULL,
+           "Bound of the above (queue_messages)");
+static struct metric queued_bytes =
+    METRIC(METRIC_GAUGE, "botbridge_bus_producer_queue_bytes", NULL, "Bytes of their values");
+static struct metric bytes_limit =
+    METRIC(METRIC_GAUGE, "botbridge_bus_producer_queue_bytes_limit", NULL,
+           "Bound of the above (queue_kbytes)");
 static struct metric queue_full = METRIC(METRIC_COUNTER, "botbridge_bus_queue_full_total", NULL,
                                          "Records refused because the queue was full");
 static struct metric recreated = METRIC(METRIC_COUNTER, "botbridge_bus_producer_fatal_total",
@@ -39,8 +45,8 @@ static struct metric round_trip = METRIC(METRIC_GAUGE, "botbridge_bus_broker_rtt
                                          "Slowest broker's round trip, p99 of 5 s");
 
 static struct metric *const all_metrics[] = {
-    &acknowledged, &failed,     &rejected,  &delivery, &queued,
-    &queue_limit,  &queue_full, &recreated, &retries,  &round_trip,
+    &acknowledged, &failed,      &rejected,   &delivery,  &queued,  &queue_limit,
+    &queued_bytes, &bytes_limit, &queue_full, &recreated, &retries, &round_trip,
 };
 
 struct delivery {
@@ -48,6 +54,7 @@ struct delivery {
     struct delivery *next_unused; /* in p->unused */
     bus_delivery_cb *cb;
     void *arg;
+    size_t bytes;
     int64_t since_ms;
 };
 
@@ -71,6 +78,7 @@ struct bus_producer {
     struct list flying;
     struct delivery *unused;
     unsigned count; /* of flying */
+    size_t bytes;   /* of their values */
     bool is_fatal;
     bool is_full;
     bool is_ready;
@@ -84,6 +92,7 @@ static void update_ready(struct bus_producer *p)
     unsigned mark = p->limit / 100 * (p->is_full ? FULL_AGAIN_PERCENT : FULL_PERCENT);
     p->is_full = p->count >= (mark > 0 ? mark : 1);
     metric_set(&queued, p->count);
+    metric_set(&queued_bytes, (int64_t)p->bytes);
     bool is_ready = p->report.verdict == BUS_KEEPER_FINE && !p->is_full && p->rk;
     if (is_ready == p->is_ready)
         return;
@@ -97,7 +106,8 @@ static void update_ready(struct bus_producer *p)
         p->watch(is_ready, p->watch_arg);
 }
 
-static struct delivery *delivery_take(struct bus_producer *p, bus_delivery_cb *cb, void *arg)
+static struct delivery *delivery_take(struct bus_producer *p, size_t bytes, bus_delivery_cb *cb,
+                                      void *arg)
 {
     struct delivery *d = p->unused;
     if (d)
@@ -108,8 +118,10 @@ static struct delivery *delivery_take(struct bus_producer *p, bus_delivery_cb *c
     d->arg = arg;
     d->since_ms = loop_now_ms(p->loop);
     list_init(&d->node);
+    d->bytes = bytes;
     list_push_back(&p->flying, &d->node);
     p->count++;
+    p->bytes += bytes;
     return d;
 }
 
@@ -119,6 +131,7 @@ static void delivery_put(struct bus_producer *p, struct delivery *d)
     d->next_unused = p->unused;
     p->unused = d;
     p->count--;
+    p->bytes -= d->bytes;
 }
 
 /* The one place where a report reaches its owner. */
@@ -396,6 +409,7 @@ struct bus_producer *bus_producer_new(struct loop *loop,
     p->wake = loop_wake_new(loop, on_report, p);
     wheel_timer_init(&p->recreate_timer, on_recreate, p);
     metric_set(&queue_limit, p->limit);
+    metric_set(&bytes_limit, bus_conf_number(conf, "queue.buffering.max.kbytes") * 1024);
     if (options->allow_unsafe_durability)
         log_warn("bus", "unsafe_durability", "acknowledged records may be lost with a broker");
     if (start_instance(p, error) == BRG_OK)
@@ -436,7 +450,7 @@ enum brg_err bus_produce(struct bus_producer *p, const struct bus_record *record
     BRG_CHECK(record->header_count <= BUS_HEADERS_MAX);
     if (!p->rk || p->is_fatal)
         return BRG_RETRY;
-    struct delivery *d = delivery_take(p, cb, arg);
+    struct delivery *d = delivery_take(p, record->value.len, cb, arg);
     rd_kafka_error_t *error = rd_kafka_produceva(p->rk, args, fill_arguments(args, record, d));
     update_ready(p);
     if (!error)

@@ -24,22 +24,30 @@ static struct metric partitions =
     METRIC(METRIC_GAUGE, "botbridge_bus_partitions", NULL, "Partitions owned now");
 static struct metric lag = METRIC(METRIC_GAUGE, "botbridge_bus_consumer_lag_records", NULL,
                                   "Records behind the commits of owned partitions");
-static struct metric window_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_used_records",
-                                          NULL, "Widest span from frontier to newest record");
-static struct metric window_limit =
-    METRIC(METRIC_GAUGE, "botbridge_bus_window_limit_records", NULL, "Bound of that span");
-static struct metric bytes_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_used_bytes", NULL,
-                                         "Records not complete, all partitions");
-static struct metric bytes_limit = METRIC(METRIC_GAUGE, "botbridge_bus_window_limit_bytes",
-                                          NULL, "Process-wide bound of that");
+static struct metric window_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_records", NULL,
+                                          "Widest span from frontier to newest record");
+static struct metric window_limit = METRIC(METRIC_GAUGE, "botbridge_bus_window_records_limit",
+                                           NULL, "Bound of the above (worker.window_records)");
+static struct metric window_bytes =
+    METRIC(METRIC_GAUGE, "botbridge_bus_window_bytes", NULL,
+           "Bytes of incomplete records of the partition that has most");
+static struct metric window_bytes_limit =
+    METRIC(METRIC_GAUGE, "botbridge_bus_window_bytes_limit", NULL,
+           "Bound of the above (worker.window_bytes)");
+static struct metric total_bytes = METRIC(METRIC_GAUGE, "botbridge_bus_total_bytes", NULL,
+                                          "Bytes of records in hand, all partitions");
+static struct metric total_bytes_limit =
+    METRIC(METRIC_GAUGE, "botbridge_bus_total_bytes_limit", NULL,
+           "Bound of the above (worker.total_bytes)");
 static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_bus_frontier_age_ms", NULL,
                                            "Age of the oldest incomplete record");
 
 void bus_reader_metrics(void)
 {
     static struct metric *const all[] = {
-        &records_read, &records_done, &rebalances, &partitions,  &lag,
-        &window_used,  &window_limit, &bytes_used, &bytes_limit, &frontier_age,
+        &records_read,      &records_done, &rebalances,   &partitions,         &lag,
+        &window_used,       &window_limit, &window_bytes, &window_bytes_limit, &total_bytes,
+        &total_bytes_limit, &frontier_age,
     };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         metric_register(all[i]);
@@ -183,9 +191,16 @@ void bus_reader_configure(rd_kafka_conf_t *conf, struct bus_reader *r)
 
 /* --- reading --- */
 
+/* Of records that are not complete, or not freed. */
+static size_t bytes_in_hand(const struct bus_reader *r)
+{
+    size_t kept = atomic_load(&r->ledger->bytes);
+    return r->parts.bytes > kept ? r->parts.bytes : kept;
+}
+
 static bool is_memory_full(const struct bus_reader *r)
 {
-    return r->parts.bytes >= r->total_bytes || atomic_load(&r->ledger->bytes) >= r->total_bytes;
+    return bytes_in_hand(r) >= r->total_bytes;
 }
 
 static void flush_batch(struct bus_reader *r)
@@ -319,7 +334,8 @@ static void publish(struct bus_reader *r)
     atomic_store(&r->oldest_ms, oldest);
     metric_set(&frontier_age, age > 0 ? age : 0);
     metric_set(&window_used, bus_parts_widest(&r->parts));
-    metric_set(&bytes_used, (int64_t)r->parts.bytes);
+    metric_set(&window_bytes, (int64_t)bus_parts_fullest(&r->parts));
+    metric_set(&total_bytes, (int64_t)bytes_in_hand(r));
 }
 
 static void sleep_until_signalled(struct bus_reader *r, struct pass pass)
@@ -372,7 +388,8 @@ void bus_reader_start(struct bus_reader *r)
     bus_cond_init(&r->ended);
     pthread_mutex_init(&r->lock, NULL);
     metric_set(&window_limit, r->parts.window);
-    metric_set(&bytes_limit, (int64_t)r->total_bytes);
+    metric_set(&window_bytes_limit, (int64_t)r->parts.window_bytes);
+    metric_set(&total_bytes_limit, (int64_t)r->total_bytes);
     r->queue = rd_kafka_queue_get_consumer(r->rk);
     bus_eventfd_attach(r->queue, r->channel.reader_fd);
     bus_thread_start(&r->thread, run, r);

@@ -135,7 +135,12 @@ struct config {
         int64_t max_sessions;
         int64_t bot_max_records, bot_max_bytes, pipeline_max_records, pipeline_max_bytes;
         int64_t alone_ms;
-        int64_t finals_bytes;
+        int64_t answer_max_bytes, event_max_bytes, response_max_bytes;
+        int64_t finals_entries, finals_bytes;
+        int64_t puts_in_flight;
+        int64_t queue_messages, queue_kbytes; /* producer */
+        int64_t idle_connections;
+        int64_t bosshi_tokens, bosshi_chats;
         int64_t shown_wait_ms; /* 20000 */
     } worker;
     struct {
@@ -152,7 +157,8 @@ struct config {
     } kafka;
     struct {
         char *url;
-        int64_t connect_timeout_ms, command_timeout_ms, max_outstanding;
+        int64_t connect_timeout_ms, command_timeout_ms;
+        int64_t max_outstanding, max_outstanding_bytes;
         int64_t stream_ttl_ms; /* 2 h for WeCom */
     } store;
     struct {

@@ -102,7 +102,8 @@ static const struct config_key worker_keys[] = {
            "Answers running at once."),
     NUMBER(
         "bot_max_records", KEY_INT, SECTION(worker.bot_max_records), 12288, 1, 10000000,
-        "Records in hand per bot, waiting and running; what comes above it is answered with "
+        "Records in hand per bot, waiting, running and late; what comes above it is answered "
+        "with "
         "`busy_text` and dead-lettered as `overload`. Keep it below `window_records`: then a "
         "flood of one bot never stops a partition."),
     NUMBER("bot_max_bytes", KEY_INT, SECTION(worker.bot_max_bytes), 24 * MIB, 64 * KIB,
@@ -114,10 +115,44 @@ static const struct config_key worker_keys[] = {
     NUMBER("alone_ms", KEY_MS, SECTION(worker.alone_ms), 30000, 1000, 10 * MINUTE_MS,
            "Longest that others wait while a question with which workers died runs alone; as "
            "long they are then served again before the next such question."),
-    NUMBER("finals_bytes", KEY_INT, SECTION(worker.finals_bytes), 32 * MIB, 64 * KIB,
-           16384 * MIB,
+    NUMBER("answer_max_bytes", KEY_INT, SECTION(worker.answer_max_bytes), MIB, 32 * KIB,
+           16 * MIB,
+           "Bytes of one answer; what is longer ends there, and says so with `cut_text`."),
+    NUMBER(
+        "event_max_bytes", KEY_INT, SECTION(worker.event_max_bytes), MIB, 4 * KIB, 64 * MIB,
+        "Bytes of one line and of one event in a pipeline's stream; past it the pipeline has "
+        "failed."),
+    NUMBER("response_max_bytes", KEY_INT, SECTION(worker.response_max_bytes), 16 * MIB,
+           64 * KIB, 1024 * MIB,
+           "Bytes that a pipeline may send for one answer, framing included; past it the "
+           "pipeline has failed. As one JSON document 4 MiB at most."),
+    NUMBER("finals_entries", KEY_INT, SECTION(worker.finals_entries), 8192, 1, 1000000,
            "Ends of the last 30 s kept to be written again into a store that lost them; above "
            "it the oldest go first."),
+    NUMBER("finals_bytes", KEY_INT, SECTION(worker.finals_bytes), 32 * MIB, 64 * KIB,
+           16384 * MIB,
+           "Their bytes; keep it below the store's `max_outstanding_bytes`, or not all are "
+           "written "
+           "again."),
+    NUMBER("puts_in_flight", KEY_INT, SECTION(worker.puts_in_flight), 512, 1, 1000000,
+           "Writes of growing texts and leases that the store has not answered; what is due "
+           "beyond them waits, and is written as it is then."),
+    NUMBER(
+        "queue_messages", KEY_INT, SECTION(worker.queue_messages), 20000, 1, 10000000,
+        "Dead letters, events and copies for the late topic that wait for Kafka; with a full "
+        "queue they are owed and tried again."),
+    NUMBER("queue_kbytes", KEY_INT, SECTION(worker.queue_kbytes), 65536, 1024, 2097151,
+           "The same in KiB."),
+    NUMBER(
+        "idle_connections", KEY_INT, SECTION(worker.idle_connections), 256, 0, 1000000,
+        "Connections kept open for the next call of the same server; above it the one unused "
+        "for longest is closed."),
+    NUMBER("bosshi_tokens", KEY_INT, SECTION(worker.bosshi_tokens), 4096, 1, 1000000,
+           "Tokens of BOSSHI apps and tenants kept; above it those that nobody waits for are "
+           "forgotten."),
+    NUMBER("bosshi_chats", KEY_INT, SECTION(worker.bosshi_chats), 65536, 1, 10000000,
+           "Chats whose `chat_interval_ms` is kept; above it the one unused for longest is "
+           "forgotten."),
     NUMBER("shown_wait_ms", KEY_MS, SECTION(worker.shown_wait_ms), 20000, 0, 340000,
            "An end that no poll has rendered by then is sent to the message's `response_url`."),
 };
@@ -163,6 +198,8 @@ static const struct config_key store_keys[] = {
            "Longest wait for a reply; past it the connection is made anew."),
     NUMBER("max_outstanding", KEY_INT, SECTION(store.max_outstanding), 20000, 16, 10000000,
            "Operations waiting for a reply; above it they fail at once."),
+    NUMBER("max_outstanding_bytes", KEY_INT, SECTION(store.max_outstanding_bytes), 32 * MIB,
+           MIB, 16384 * MIB, "Their bytes."),
     NUMBER("stream_ttl_ms", KEY_MS, SECTION(store.stream_ttl_ms), 2 * HOUR_MS, 10 * MINUTE_MS,
            24 * HOUR_MS, "How long the record of a stream is kept."),
 };
@@ -283,8 +320,8 @@ static const struct config_key bosshi_keys[] = {
             KEY_REQUIRED, "Verification Token of the event subscription."),
     ROTATED("encrypt_key", KEY_SECRETS, BOSSHI(keys.encrypt_keys),
             BOSSHI(keys.encrypt_key_count), 0,
-            "Encrypt Key of the same page. Set: plain bodies are refused; not set: encrypted "
-            "ones are."),
+            "Encrypt Key of the same page. Set: plain bodies are refused; not set, or empty: "
+            "encrypted ones are."),
     NUMBER("check_signature", KEY_BOOL, BOSSHI(check_signature), 0, 0, 1,
            "Check the signature of events that carry the three headers below; whether the "
            "platform sends them is not known. Needs `encrypt_key`."),

@@ -2,9 +2,9 @@
 
 #include "base/clock.h"
 #include "base/list.h"
-#include "fetch/fetch_address.h"
 #include "fetch/fetch_head.h"
 #include "fetch/fetch_origin.h"
+#include "fetch/fetch_sockets.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -342,6 +342,7 @@ static void keep_room_for_idle(struct fetch_pool *pool)
     if (wanted == pool->max_connects)
         return;
     pool->max_connects = wanted;
+    sockets_set_limit(wanted);
     (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, wanted);
 }
 
@@ -454,25 +455,6 @@ static void set_method(struct fetch *f, const struct fetch_request *request)
         (void)curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, method);
 }
 
-/* The address is looked at where the socket is made for it: between a look-up of ours and
- * libcurl's own the name's owner could change it. */
-static curl_socket_t on_socket_opened(void *arg, curlsocktype purpose,
-                                      struct curl_sockaddr *address)
-{
-    struct fetch *f = arg;
-    if (purpose != CURLSOCKTYPE_IPCXN || !address_is_public(&address->addr)) {
-        f->is_private = true;
-        return CURL_SOCKET_BAD;
-    }
-    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-static void set_public_only(struct fetch *f)
-{
-    (void)curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETFUNCTION, on_socket_opened);
-    (void)curl_easy_setopt(f->easy, CURLOPT_OPENSOCKETDATA, f);
-}
-
 static void set_limits(struct fetch *f, const struct fetch_request *request)
 {
     long connect_ms = request->connect_timeout_ms > 0 ? (long)request->connect_timeout_ms
@@ -482,7 +464,9 @@ static void set_limits(struct fetch *f, const struct fetch_request *request)
     f->is_fresh = request->fresh_connection || request->public_only;
     (void)curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, f->is_fresh ? 1L : 0L);
     if (request->public_only)
-        set_public_only(f);
+        sockets_public_only(f->easy, &f->is_private);
+    else
+        sockets_count(f->easy);
     f->max_body_bytes = request->max_body_bytes;
     f->total_timeout_ms = request->total_timeout_ms;
 }
@@ -533,6 +517,7 @@ static void register_metrics(void)
     for (size_t i = 0; i < sizeof(transfers) / sizeof(transfers[0]); i++)
         metric_register(&transfers[i]);
     metric_register(&running);
+    sockets_register_metrics();
 }
 
 struct fetch_pool *fetch_pool_new(struct loop *loop, const struct fetch_options *options)

@@ -46,6 +46,13 @@ static inline void metric_set(struct metric *m, int64_t v)
     atomic_store_explicit(&m->value, v, memory_order_relaxed);
 }
 
+/* The most so far; for metrics that only one thread updates. */
+static inline void metric_raise(struct metric *m, int64_t v)
+{
+    if (v > atomic_load_explicit(&m->value, memory_order_relaxed))
+        metric_set(m, v);
+}
+
 static inline int64_t metric_get(const struct metric *m)
 {
     return atomic_load_explicit(&m->value, memory_order_relaxed);

@@ -19,12 +19,13 @@ struct store *store_new(struct loop *loop, const struct store_options *options,
     s->connect_timeout_ms = options->connect_timeout_ms;
     s->command_timeout_ms = options->command_timeout_ms;
     s->max_outstanding = options->max_outstanding;
+    s->max_held_bytes = options->max_outstanding_bytes;
     list_init(&s->sent);
     list_init(&s->failed);
     list_init(&s->spare);
     buf_init(&s->command, COMMAND_MAX_BYTES);
     conn_register_metrics();
-    op_register_metrics(s->max_outstanding);
+    op_register_metrics(s);
     conn_start(s);
     return s;
 }

@@ -29,7 +29,8 @@ struct store_options {
     const char *url; /* redis://[user:password@]host:port[/db] */
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
-    unsigned max_outstanding; /* above it operations fail at once */
+    unsigned max_outstanding;     /* above it operations fail at once */
+    size_t max_outstanding_bytes; /* of their commands, likewise; hiredis has a copy of them */
 };
 
 /* BRG_STOP for a malformed URL; an absent server is no failure. Starts connecting. */

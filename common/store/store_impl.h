@@ -58,6 +58,7 @@ struct store {
     int64_t connect_timeout_ms;
     int64_t command_timeout_ms;
     unsigned max_outstanding;
+    size_t max_held_bytes;
 
     enum conn_state state;
     struct redisAsyncContext *ac; /* from CONN_CONNECTING on */
@@ -105,7 +106,7 @@ void op_fail(struct store *s, struct op *op, enum store_outcome outcome);
 void op_answer(struct store *s, struct op *op, const struct store_reply *reply);
 void op_release(struct store *s, struct op *op);
 void op_deliver_failed(struct store *s);
-void op_register_metrics(unsigned max_outstanding);
+void op_register_metrics(const struct store *s);
 /* What an error reply means for the operation that got it: answers it, and lets the connection
  * go where another server has to be found. */
 void op_refuse(struct store *s, struct op *op, const char *name, struct bytes error);

@@ -5,8 +5,6 @@
 /* Spare operations keep their buffers up to this size, so that the usual one allocates nothing.
  */
 enum { KEPT_BYTES = 4096, KEPT_MAX_BYTES = 16 << 20, SPARE_MAX = 1024 };
-/* What a server that has stopped reading may cost, twice: hiredis has a copy. */
-enum { HELD_MAX_BYTES = 32 << 20 };
 /* Of a server's own words, for the log. */
 enum { LOGGED_BYTES = 120 };
 
@@ -27,8 +25,13 @@ static struct metric outstanding = METRIC(METRIC_GAUGE, "botbridge_store_outstan
 
 static struct metric limit = METRIC(METRIC_GAUGE, "botbridge_store_outstanding_limit", NULL,
                                     "Above it operations fail at once");
+static struct metric outstanding_bytes =
+    METRIC(METRIC_GAUGE, "botbridge_store_outstanding_bytes", NULL, "Bytes of their commands");
+static struct metric bytes_limit =
+    METRIC(METRIC_GAUGE, "botbridge_store_outstanding_bytes_limit", NULL,
+           "Above it operations fail at once");
 
-void op_register_metrics(unsigned max_outstanding)
+void op_register_metrics(const struct store *s)
 {
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
         metric_register(&outcomes[i]);
@@ -36,7 +39,10 @@ void op_register_metrics(unsigned max_outstanding)
     metric_register(&round_trip);
     metric_register(&outstanding);
     metric_register(&limit);
-    metric_set(&limit, max_outstanding);
+    metric_register(&outstanding_bytes);
+    metric_register(&bytes_limit);
+    metric_set(&limit, s->max_outstanding);
+    metric_set(&bytes_limit, (int64_t)s->max_held_bytes);
 }
 
 static void set_outstanding(struct store *s, unsigned count)
@@ -74,9 +80,10 @@ struct op *op_new(struct store *s, op_reply_fn *on_reply, store_cb *cb, void *ar
 bool op_admit(struct store *s, struct op *op, size_t bytes)
 {
     if (s->state == CONN_UP && s->outstanding <= s->max_outstanding &&
-        s->held_bytes + bytes <= HELD_MAX_BYTES) {
+        s->held_bytes + bytes <= s->max_held_bytes) {
         op->held_bytes = bytes;
         s->held_bytes += bytes;
+        metric_set(&outstanding_bytes, (int64_t)s->held_bytes);
         return true;
     }
     op_fail(s, op, STORE_UNAVAILABLE);
@@ -95,6 +102,7 @@ void op_release(struct store *s, struct op *op)
 {
     s->held_bytes -= op->held_bytes;
     op->held_bytes = 0;
+    metric_set(&outstanding_bytes, (int64_t)s->held_bytes);
     if (op->kept.cap > KEPT_BYTES)
         buf_free(&op->kept);
     if (s->spare_count < SPARE_MAX && !s->is_freeing) {

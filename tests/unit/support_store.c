@@ -40,7 +40,8 @@ struct rig *rig_new_away(const char *url, unsigned max_outstanding)
     struct store_options options = {.url = url,
                                     .connect_timeout_ms = RIG_CONNECT_MS,
                                     .command_timeout_ms = RIG_COMMAND_MS,
-                                    .max_outstanding = max_outstanding};
+                                    .max_outstanding = max_outstanding,
+                                    .max_outstanding_bytes = 32 << 20};
     struct brg_error error;
     rig->loop = loop_new();
     wheel_timer_init(&rig->patience, on_patience, rig);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { LIMIT = 200, TAIL = 20 };
+enum { LIMIT = 200, TAIL = 20, MAX_BYTES = 1000 };
 
 #define ROCKET "\xf0\x9f\x9a\x80"
 
@@ -27,7 +27,7 @@ static void test_tail(void **state)
 {
     (void)state;
     struct answer a;
-    answer_init(&a, LIMIT, TAIL);
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
     expect_composed(&a, "", "");
     expect_composed(&a, "notice", "notice");
     assert_true(answer_append(&a, BYTES_LIT("text")));
@@ -47,7 +47,7 @@ static void test_split_characters(void **state)
     struct answer a;
     struct bytes text = BYTES_LIT("a\xc3\xa9\xe4\xb8\xad" ROCKET "z");
     size_t complete[] = {1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11};
-    answer_init(&a, LIMIT, TAIL);
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
     for (size_t i = 0; i < text.len; i++) {
         assert_true(answer_append(&a, bytes_of(text.ptr + i, 1)));
         assert_int_equal(answer_visible(&a).len, complete[i]);
@@ -64,7 +64,7 @@ static void test_limits(void **state)
     for (size_t phase = 0; phase < 4; phase++) {
         struct answer a;
         struct buf out;
-        answer_init(&a, LIMIT, TAIL);
+        answer_init(&a, MAX_BYTES, LIMIT, TAIL);
         buf_init(&out, LIMIT + 1);
         assert_true(answer_append(&a, bytes_of("abc", phase)));
         for (size_t n = 0; n < 60; n++) {
@@ -94,7 +94,7 @@ static void test_open_thought(void **state)
 {
     (void)state;
     struct answer a;
-    answer_init(&a, LIMIT, TAIL);
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
     assert_true(answer_append(&a, BYTES_LIT("<think>why")));
     expect_composed(&a, "notice", "<think>why\n</think>\n\nnotice");
     assert_true(answer_append(&a, BYTES_LIT("</think>so")));
@@ -119,7 +119,7 @@ static void test_rest(void **state)
     (void)state;
     struct answer a;
     struct buf out;
-    answer_init(&a, LIMIT, TAIL);
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
     buf_init(&out, LIMIT);
     assert_true(answer_append(&a, BYTES_LIT("text\n```c\none\ntwo\n```\nend")));
     answer_compose_rest(&a, 14, BYTES_LIT("OVER"), &out);
@@ -139,22 +139,51 @@ static void test_bound(void **state)
 {
     (void)state;
     struct answer a;
-    char *text = brg_calloc(ANSWER_MAX_BYTES, 1);
-    memset(text, 'x', ANSWER_MAX_BYTES);
-    answer_init(&a, LIMIT, TAIL);
-    assert_true(answer_append(&a, bytes_of(text, ANSWER_MAX_BYTES)));
+    char *text = brg_calloc(MAX_BYTES, 1);
+    memset(text, 'x', MAX_BYTES);
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
+    assert_true(answer_append(&a, bytes_of(text, MAX_BYTES)));
     assert_false(answer_append(&a, BYTES_LIT("x")));
-    assert_int_equal(a.text.len, ANSWER_MAX_BYTES);
+    assert_int_equal(a.text.len, MAX_BYTES);
+    answer_clear(&a);
+    assert_true(answer_append(&a, bytes_of(text, MAX_BYTES - 1)));
+    assert_false(answer_append(&a, BYTES_LIT("yz"))); /* what fits is kept */
+    assert_int_equal(a.text.len, MAX_BYTES);
+    assert_int_equal(a.text.ptr[MAX_BYTES - 1], 'y');
     answer_free(&a);
     free(text);
+}
+
+/* Cut at its maximum an answer says so, also where all that is left of it can be shown. */
+static void test_cut_answers_say_so(void **state)
+{
+    (void)state;
+    struct answer a;
+    struct buf rest;
+    answer_init(&a, 20, LIMIT, TAIL);
+    assert_false(answer_append(&a, BYTES_LIT("```\n1234567890123\n" ROCKET)));
+    assert_false(answer_has_rest(&a));
+    expect_composed(&a, "", "```\n1234567890123\n```\n\nMORE");
+    expect_composed(&a, "NOTICE", "```\n1234567890123\n```\n\nNOTICE");
+    buf_init(&rest, LIMIT);
+    answer_compose_rest(&a, 4, BYTES_LIT("OVER"), &rest);
+    assert_non_null(memmem(rest.ptr, rest.len, "OVER", 4));
+    buf_free(&rest);
+    assert_true(answer_replace(&a, BYTES_LIT("other")));
+    expect_composed(&a, "", "other");
+    answer_free(&a);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tail),   cmocka_unit_test(test_split_characters),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_open_thought),
-        cmocka_unit_test(test_rest),   cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_tail),
+        cmocka_unit_test(test_split_characters),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_open_thought),
+        cmocka_unit_test(test_rest),
+        cmocka_unit_test(test_bound),
+        cmocka_unit_test(test_cut_answers_say_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

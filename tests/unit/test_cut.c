@@ -295,7 +295,7 @@ static void check_limit(struct bytes text, size_t limit)
     struct buf out;
     struct bytes end = BYTES_LIT("\n\nMORE");
     current_limit = limit;
-    answer_init(&a, limit, 4);
+    answer_init(&a, 1 << 20, limit, 4);
     assert_true(answer_append(&a, text));
     buf_init(&out, limit);
     struct bytes visible = answer_visible(&a);

@@ -164,7 +164,8 @@ static int set_up(void **state)
     struct store_options options = {.url = test_redis_url(rig->redis),
                                     .connect_timeout_ms = 2000,
                                     .command_timeout_ms = 2000,
-                                    .max_outstanding = 1000};
+                                    .max_outstanding = 1000,
+                                    .max_outstanding_bytes = 32 << 20};
     rig->store = store_new(rig->loop, &options, &error);
     assert_non_null(rig->store);
     rig->owed = owed_new(rig->loop, rig->store, 16384);

@@ -9,10 +9,12 @@
 #include <cmocka.h>
 
 enum { SEEN_MAX_BYTES = 4 << 20, PATIENCE_MS = 10000, CUT_DELAY_MS = 20 };
+enum { EVENT_BYTES = 1 << 16, RESPONSE_BYTES = 1 << 20 };
 
 enum ending {
     END_CLEAN,
     END_CUT,
+    END_NEVER, /* nothing more comes, and the connection stays */
 };
 
 /* What the server says and what is to be made of it. */
@@ -73,7 +75,7 @@ static void send_piece(struct wheel_timer *timer, void *arg)
     }
     if (rig->row->ending == END_CUT) /* what is not on its way yet is lost with a cut */
         loop_timer_set(rig->loop, &rig->step, CUT_DELAY_MS);
-    else
+    else if (rig->row->ending == END_CLEAN)
         http_stream_end(rig->open);
 }
 
@@ -154,11 +156,12 @@ static int set_up(void **state)
     };
     struct http_callbacks callbacks = {NULL, on_request, on_gone, rig};
     struct fetch_options fetch = {.max_idle_connections = 4};
+    struct pipeline_limits limits = {EVENT_BYTES, RESPONSE_BYTES, 1};
     rig->loop = loop_new();
     rig->server = http_server_new(rig->loop, &options, &callbacks, NULL);
     assert_non_null(rig->server);
     rig->pool = fetch_pool_new(rig->loop, &fetch);
-    pipeline_context_init(&rig->context, rig->loop, rig->pool);
+    pipeline_context_init(&rig->context, rig->loop, rig->pool, &limits);
     buf_init(&rig->request, SEEN_MAX_BYTES);
     buf_init(&rig->text, SEEN_MAX_BYTES);
     wheel_timer_init(&rig->patience, on_impatient, rig);
@@ -410,6 +413,65 @@ static void test_bare_request(void **state)
     json_free(root);
 }
 
+/* --- bounds --- */
+
+static void ask_for(struct rig *rig, const char *type, const char *head, size_t filler,
+                    const char *tail)
+{
+    struct buf body;
+    buf_init(&body, SEEN_MAX_BYTES);
+    buf_append_str(&body, head);
+    for (size_t i = 0; i < filler; i++)
+        buf_append_char(&body, 'x');
+    buf_append_str(&body, tail);
+    buf_append_char(&body, '\0');
+    struct row row = {.name = tail, .status = 200, .type = type, .body = body.ptr};
+    ask(rig, &row, EVENT_BYTES / 4);
+    buf_free(&body);
+}
+
+static void expect_end(const struct rig *rig, enum pipeline_end end, const char *detail)
+{
+    assert_int_equal(rig->end, end);
+    assert_string_equal(rig->detail, detail);
+}
+
+static void test_bounds(void **state)
+{
+    struct rig *rig = *state;
+    ask_for(rig, SSE, ": ", EVENT_BYTES - 2, "\n" TEXT("a") DONE);
+    expect_end(rig, PIPELINE_DONE, "");
+    ask_for(rig, SSE, ": ", EVENT_BYTES - 1, "\n" TEXT("a") DONE);
+    expect_end(rig, PIPELINE_FAILED, "event too long");
+    ask_for(rig, SSE, TEXT("a") "data: ", EVENT_BYTES, "\n\n" DONE);
+    expect_end(rig, PIPELINE_INTERRUPTED, "event too long");
+    ask_for(rig, JSON, "{\"choices\":[{\"message\":{\"content\":\"", RESPONSE_BYTES - 100,
+            "\"}}]}");
+    expect_end(rig, PIPELINE_DONE, "");
+    assert_int_equal(rig->text.len, RESPONSE_BYTES - 100);
+    ask_for(rig, JSON, "{\"choices\":[{\"message\":{\"content\":\"", RESPONSE_BYTES, "\"}}]}");
+    expect_end(rig, PIPELINE_FAILED, "answer too large");
+}
+
+/* Connections that would outlive their answers. */
+static void test_few_linger(void **state)
+{
+    static const struct row open_end = {.name = "open end",
+                                        .status = 200,
+                                        .type = SSE,
+                                        .body = TEXT("a") DONE,
+                                        .ending = END_NEVER};
+    struct rig *rig = *state;
+    ask(rig, &open_end, 0);
+    assert_int_equal(rig->context.lingering_count, 1);
+    assert_int_equal(fetch_pool_running(rig->pool), 1);
+    ask(rig, &open_end, 0);
+    assert_int_equal(rig->context.lingering_count, 1);
+    assert_int_equal(fetch_pool_running(rig->pool), 1);
+    pipeline_context_clear(&rig->context);
+    assert_int_equal(rig->context.lingering_count, 0);
+}
+
 /* --- the rest --- */
 
 static void test_nobody_there(void **state)
@@ -458,7 +520,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         RIG_TEST(test_dialect),      RIG_TEST(test_usage),        RIG_TEST(test_request),
         RIG_TEST(test_bare_request), RIG_TEST(test_nobody_there), RIG_TEST(test_total_timeout),
-        RIG_TEST(test_cancel),
+        RIG_TEST(test_cancel),       RIG_TEST(test_bounds),       RIG_TEST(test_few_linger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,12 +104,12 @@ static void test_an_end_just_after_a_loss_meets_no_lease_of_its_own(void **state
     struct stage_question q = one(true);
     stage_ask(s, &q);
     stage_await_calls(s, 1);
-    s->worker->puts_in_flight += PUTS_IN_FLIGHT_MAX; /* no put has its turn */
+    s->worker->puts_in_flight += s->worker->max_puts_in_flight; /* no put has its turn */
     flush(s);
     session_on_store_up(session_of(s), true);
     stage_linger(s, 200);
     answer(s, &q);
-    s->worker->puts_in_flight -= PUTS_IN_FLIGHT_MAX;
+    s->worker->puts_in_flight -= s->worker->max_puts_in_flight;
     expect_all_once(s, &q);
 }
 

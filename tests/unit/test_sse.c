@@ -11,7 +11,7 @@
 
 #define BOM "\ufeff"
 
-enum { LOG_MAX_BYTES = 8 << 20 };
+enum { MAX_BYTES = 1 << 16, LOG_MAX_BYTES = 8 << 20 };
 
 /* Events written down as "name|data\n\n", so that two runs can be compared. */
 static void note_event(const struct sse_event *event, void *arg)
@@ -29,7 +29,7 @@ static void parse_cut(struct bytes input, const size_t *cuts, size_t count, stru
     struct sse s;
     size_t from = 0;
     buf_reset(seen);
-    sse_init(&s, note_event, seen);
+    sse_init(&s, MAX_BYTES, note_event, seen);
     for (size_t i = 0; i <= count; i++) {
         size_t to = i < count ? cuts[i] : input.len;
         /* A copy of its own size, so that a read past the piece is found. */
@@ -162,7 +162,7 @@ static enum brg_err feed_line(size_t len, bool is_ended, bool is_split)
         buf_append_char(&line, 'x');
     if (is_ended)
         buf_append_char(&line, '\n');
-    sse_init(&s, note_event, &seen);
+    sse_init(&s, MAX_BYTES, note_event, &seen);
     size_t half = is_split ? line.len / 2 : 0;
     enum brg_err err = sse_feed(&s, bytes_of(line.ptr, half));
     if (err == BRG_OK)
@@ -178,8 +178,8 @@ static void test_line_bound(void **state)
     (void)state;
     for (unsigned i = 0; i < 4; i++) {
         bool is_ended = (i & 1) != 0, is_split = (i & 2) != 0;
-        assert_int_equal(feed_line(SSE_LINE_MAX_BYTES, is_ended, is_split), BRG_OK);
-        assert_int_equal(feed_line(SSE_LINE_MAX_BYTES + 1, is_ended, is_split), BRG_REJECT);
+        assert_int_equal(feed_line(MAX_BYTES, is_ended, is_split), BRG_OK);
+        assert_int_equal(feed_line(MAX_BYTES + 1, is_ended, is_split), BRG_REJECT);
     }
 }
 
@@ -200,7 +200,7 @@ static enum brg_err feed_event(size_t len, struct buf *seen)
         left -= left > 0 ? 1 : 0; /* the line break that joins */
     }
     buf_append_char(&in, '\n');
-    sse_init(&s, note_event, seen);
+    sse_init(&s, MAX_BYTES, note_event, seen);
     enum brg_err err = sse_feed(&s, buf_bytes(&in));
     sse_free(&s);
     buf_free(&in);
@@ -212,10 +212,10 @@ static void test_event_bound(void **state)
     (void)state;
     struct buf seen;
     buf_init(&seen, LOG_MAX_BYTES);
-    assert_int_equal(feed_event(SSE_EVENT_MAX_BYTES, &seen), BRG_OK);
-    assert_int_equal(seen.len, SSE_EVENT_MAX_BYTES + sizeof("message|\n\n") - 1);
+    assert_int_equal(feed_event(MAX_BYTES, &seen), BRG_OK);
+    assert_int_equal(seen.len, MAX_BYTES + sizeof("message|\n\n") - 1);
     buf_reset(&seen);
-    assert_int_equal(feed_event(SSE_EVENT_MAX_BYTES + 1, &seen), BRG_REJECT);
+    assert_int_equal(feed_event(MAX_BYTES + 1, &seen), BRG_REJECT);
     assert_int_equal(seen.len, 0);
     buf_free(&seen);
 }
@@ -235,7 +235,7 @@ static void test_stop(void **state)
 {
     (void)state;
     struct sse s;
-    sse_init(&s, stop_at_first, NULL);
+    sse_init(&s, MAX_BYTES, stop_at_first, NULL);
     stopped = &s;
     stop_count = 0;
     assert_int_equal(sse_feed(&s, BYTES_LIT("data: a\n\ndata: b\n\n")), BRG_OK);

@@ -8,6 +8,7 @@
  * comments. Error texts of the other side are not passed on: some quote the key or the
  * question; only words that are plain identifiers are. */
 #include "base/list.h"
+#include "metrics/metrics.h"
 #include "pipelines/pipeline.h"
 #include "sse.h"
 #include "json/json.h"
@@ -15,7 +16,6 @@
 #include "json/json_writer.h"
 
 enum {
-    BODY_MAX_BYTES = 16 << 20,    /* of a whole answer with its framing */
     DOCUMENT_MAX_BYTES = 4 << 20, /* an answer that came as one JSON document */
     REQUEST_MAX_BYTES = 4 << 20,  /* a record is under 1 MB; escaping may grow it */
     LINGER_MS = 1000,
@@ -23,6 +23,17 @@ enum {
     DETAIL_BYTES = 160,
     HEADERS_MAX = 32,
 };
+
+static struct metric event_bytes = METRIC(METRIC_GAUGE, "botbridge_worker_event_bytes", NULL,
+                                          "Longest event of a pipeline's stream so far");
+static struct metric event_limit = METRIC(METRIC_GAUGE, "botbridge_worker_event_bytes_limit",
+                                          NULL, "Bound of the above (worker.event_max_bytes)");
+static struct metric response_bytes =
+    METRIC(METRIC_GAUGE, "botbridge_worker_response_bytes", NULL,
+           "Most that a pipeline has sent for one answer so far");
+static struct metric response_limit =
+    METRIC(METRIC_GAUGE, "botbridge_worker_response_bytes_limit", NULL,
+           "Bound of the above (worker.response_max_bytes)");
 
 enum body_form {
     FORM_UNKNOWN,  /* nothing but white space yet */
@@ -38,6 +49,7 @@ struct pipeline_run {
     struct wheel_timer linger;
     struct sse sse;
     struct buf document;
+    size_t received;
     enum body_form form;
     int status;
     int64_t retry_after_ms;
@@ -55,6 +67,7 @@ struct pipeline_run {
 
 static void run_free(struct pipeline_run *run)
 {
+    run->context->lingering_count -= !list_is_empty(&run->node);
     list_remove(&run->node);
     loop_timer_cancel(run->context->loop, &run->linger);
     if (run->fetch)
@@ -137,9 +150,11 @@ static void finish(struct pipeline_run *run)
         sink.on_text(BYTES_LIT("</think>"), sink.arg);
     if (run->prompt_tokens >= 0 && sink.on_usage)
         sink.on_usage(run->prompt_tokens, run->completion_tokens, sink.arg);
-    if (run->fetch && end == PIPELINE_DONE) {
-        list_push_back(&run->context->lingering, &run->node);
-        loop_timer_set(run->context->loop, &run->linger, LINGER_MS);
+    struct pipeline_context *c = run->context;
+    if (run->fetch && end == PIPELINE_DONE && c->lingering_count < c->limits.lingering) {
+        list_push_back(&c->lingering, &run->node);
+        c->lingering_count++;
+        loop_timer_set(c->loop, &run->linger, LINGER_MS);
     } else {
         run_free(run);
     }
@@ -147,10 +162,18 @@ static void finish(struct pipeline_run *run)
 }
 
 void pipeline_context_init(struct pipeline_context *c, struct loop *loop,
-                           struct fetch_pool *fetch)
+                           struct fetch_pool *fetch, const struct pipeline_limits *limits)
 {
     c->loop = loop;
     c->fetch = fetch;
+    c->limits = *limits;
+    c->lingering_count = 0;
+    metric_register(&event_bytes);
+    metric_register(&event_limit);
+    metric_register(&response_bytes);
+    metric_register(&response_limit);
+    metric_set(&event_limit, (int64_t)limits->event_bytes);
+    metric_set(&response_limit, (int64_t)limits->response_bytes);
     list_init(&c->lingering);
 }
 
@@ -265,6 +288,7 @@ static void on_event(const struct sse_event *event, void *arg)
     if (run->is_ended || event->data.len == 0)
         return;
     run->has_event = true;
+    metric_raise(&event_bytes, (int64_t)event->data.len);
     if (bytes_eq_str(event->data, "[DONE]")) {
         settle_done(run);
         sse_stop(&run->sse);
@@ -341,6 +365,8 @@ static void on_head(const struct fetch_head *head, void *arg)
 static void on_data(struct bytes data, void *arg)
 {
     struct pipeline_run *run = arg;
+    run->received += data.len;
+    metric_raise(&response_bytes, (int64_t)run->received);
     if (run->is_ended)
         return; /* it lingers */
     if (run->status >= 300) {
@@ -486,7 +512,7 @@ static void send_request(struct pipeline_run *run, const struct config_pipeline 
         .body = buf_bytes(&body),
         .connect_timeout_ms = config->connect_timeout_ms,
         .total_timeout_ms = config->total_timeout_ms,
-        .max_body_bytes = BODY_MAX_BYTES,
+        .max_body_bytes = run->context->limits.response_bytes,
     };
     run->fetch = fetch_start(run->context->fetch, &request, &callbacks, run);
     buf_free(&url);
@@ -507,8 +533,9 @@ static struct pipeline_run *openai_start(struct pipeline_context *context,
     run->prompt_tokens = -1;
     list_init(&run->node);
     wheel_timer_init(&run->linger, on_linger_over, run);
-    sse_init(&run->sse, on_event, run);
-    buf_init(&run->document, DOCUMENT_MAX_BYTES);
+    sse_init(&run->sse, context->limits.event_bytes, on_event, run);
+    size_t most_bytes = context->limits.response_bytes;
+    buf_init(&run->document, most_bytes < DOCUMENT_MAX_BYTES ? most_bytes : DOCUMENT_MAX_BYTES);
     send_request(run, config, message);
     return run;
 }

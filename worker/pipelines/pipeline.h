@@ -35,16 +35,24 @@ struct pipeline_sink {
     void *arg;
 };
 
+struct pipeline_limits {
+    size_t event_bytes;    /* of a line and of an event in a stream */
+    size_t response_bytes; /* of all that comes for one answer */
+    size_t lingering;      /* more are closed at once */
+};
+
 /* Shared by all runs of a process. `lingering` holds transfers whose answer is whole but whose
  * connection is given a moment to end by itself, so that it can be used again. */
 struct pipeline_context {
     struct loop *loop;
     struct fetch_pool *fetch;
     struct list lingering;
+    size_t lingering_count;
+    struct pipeline_limits limits;
 };
 
 void pipeline_context_init(struct pipeline_context *c, struct loop *loop,
-                           struct fetch_pool *fetch);
+                           struct fetch_pool *fetch, const struct pipeline_limits *limits);
 /* Cancels what lingers; before the pool is freed. */
 void pipeline_context_clear(struct pipeline_context *c);
 
