@@ -105,6 +105,22 @@ def test_killed_between_the_parts_of_a_long_answer(make_scene):
     scene.stack.workers[killed].start()
 
 
+def test_a_worker_that_stood_still_says_nothing_more(make_scene):
+    scene = make_scene()
+    q = scene.ask("tokens=100 rate=10 vary=1")      # each run has another answer
+    scene.platform.wait("a card with some text", lambda: len((scene.platform.shown(q) or [""])[0]) > 60)
+    frozen = scene.stack.workers[holder_of(scene)]
+    frozen.freeze()
+    event = scene.settled(q, 60)
+    end = len(scene.platform.log())
+    frozen.thaw()
+    wait_for("the fence", lambda: "fenced" in frozen.output() or scene.stack.metric(
+        scene.stack.worker_ports[scene.stack.workers.index(frozen)], "botbridge_worker_sessions") == 0, 20 * SLOW)
+    time.sleep(2)
+    assert scene.platform.shown(q) == [event["text"]]
+    assert [x for x in scene.platform.log(after=end) if x["type"] in ("send", "update")] == []
+
+
 def test_drained_in_mid_answer(make_scene):
     scene = make_scene(settings={"worker": {"drain_ms": 1000}})
     q = scene.ask("tokens=60 rate=10")
