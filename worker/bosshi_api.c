@@ -199,9 +199,9 @@ int64_t bosshi_pace(struct bosshi_api *api, const struct config_bosshi *app, str
     struct buf key;
     if (app->chat_interval_ms == 0)
         return now_ms;
-    free_unused_chats(api, now_ms);
     struct chat *c = find_chat(api, app, chat, &key);
     if (!c) {
+        free_unused_chats(api, now_ms);
         c = BRG_NEW(struct chat);
         list_init(&c->place);
         c->key = bytes_dup(buf_bytes(&key));

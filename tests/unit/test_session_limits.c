@@ -1,5 +1,5 @@
-/* What holds a question back, or refuses it: caps of its bot and pipeline, the breaker, and the
- * suspicion that workers died of it. */
+/* What holds a question back, or refuses it: caps of its bot and pipeline, other bounds of a
+ * worker, the breaker, and the suspicion that workers died of it. */
 #include "support_config.h"
 #include "support_worker.h"
 
@@ -121,6 +121,129 @@ static void test_a_lane_is_capped_with_its_bot(void **state)
     answer(s, &first);
     stage_await_calls(s, 2);
     answer(s, &second);
+    stage_await_idle(s);
+}
+
+static bool is_copy_held(void *arg)
+{
+    const struct stage *s = arg;
+    return s->worker->in_state[SESSION_WAITING] == 1;
+}
+
+/* A question whose bubble is over and whose answer goes on; the copy of its record waits. */
+static void begin_late(struct stage *s, struct stage_question *late)
+{
+    *late = of("late");
+    late->has_url = true;
+    late->deadline_ms = 2500;
+    stage_ask(s, late);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "some");
+    stage_await_final(s, late, REASON_DEADLINE, "some\n\nNOTICE");
+    loop_until(s->loop, is_copy_held, s);
+}
+
+static void test_late_answers_count_for_their_bot(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question late, a = of("a"), b = of("b"), c = of("c");
+    restart_with(s, ",\"bot_max_records\":2", "");
+    begin_late(s, &late);
+    stage_ask(s, &a); /* the limit: a copy does not count while another holds its stream */
+    stage_await_calls(s, 2);
+    stage_ask(s, &b);
+    stage_await_final(s, &b, REASON_APOLOGY, "BUSY");
+    stage_done(s, 0);
+    stage_await_posts(s, 1);
+    stage_await_settled(s, &late);
+    stage_ask(s, &c);
+    stage_await_calls(s, 3);
+    answer(s, &a);
+    answer(s, &c);
+    stage_await_idle(s);
+}
+
+/* Whoever ran it is gone, and there is no room for it here. */
+static void test_copies_are_capped_when_they_are_to_run(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question late, a = of("a"), b = of("b");
+    restart_with(s, ",\"bot_max_records\":2", "");
+    begin_late(s, &late);
+    stage_ask(s, &a);
+    stage_await_calls(s, 2);
+    struct list *first = s->worker->sessions.next;
+    session_drop(LIST_ENTRY(first, struct session, node));
+    stage_ask(s, &b); /* the limit again, before the lease ends */
+    stage_await_calls(s, 3);
+    stage_await_settled(s, &late);
+    stage_await_letters(s, 1);
+    assert_string_equal(stage_letter_of(s, true, &late)->reason, "overload");
+    assert_int_equal(s->call_count, 3);
+    answer(s, &a);
+    answer(s, &b);
+    stage_await_idle(s);
+}
+
+/* --- other bounds --- */
+
+static void test_an_answer_ends_at_its_bound(void **state)
+{
+    static const char said[] = "余下部分未能显示）";
+    struct stage *s = *state;
+    char piece[8001];
+    struct stage_question q = of("a");
+    restart_with(s, ",\"answer_max_bytes\":32768", "");
+    memset(piece, 'x', sizeof(piece));
+    piece[sizeof(piece) - 1] = '\0';
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    for (size_t i = 0; i < 5; i++)
+        stage_say(s, 0, piece);
+    stage_await_hang_up(s, 0);
+    stage_await_settled(s, &q);
+    struct store_reply r = stage_read(s, &q);
+    assert_int_equal(r.reason, REASON_DONE);
+    assert_non_null(memmem(r.text.ptr, r.text.len, said, strlen(said)));
+    stage_await_letters(s, 1);
+    const struct buf *event = &stage_letter_of(s, false, &q)->value;
+    assert_non_null(memmem(event->ptr, event->len, "\"text_bytes\":32768,", 19));
+}
+
+static void test_turns_are_limited(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question a = of("a"), b = of("b");
+    restart_with(s, ",\"max_sessions\":1", "");
+    stage_ask(s, &a);
+    stage_ask(s, &b);
+    stage_await_calls(s, 1);
+    stage_linger(s, 300);
+    assert_int_equal(s->call_count, 1);
+    answer(s, &a);
+    stage_await_calls(s, 2);
+    answer(s, &b);
+    stage_await_idle(s);
+}
+
+/* Each text is there, though only one write at a time is. */
+static void test_puts_wait_for_their_turn(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q[3] = {of("a"), of("b"), of("c")};
+    restart_with(s, ",\"puts_in_flight\":1", "");
+    for (size_t i = 0; i < 3; i++)
+        stage_ask(s, &q[i]);
+    stage_await_calls(s, 3);
+    for (size_t i = 0; i < 3; i++)
+        stage_say(s, i, "ans");
+    for (size_t i = 0; i < 3; i++)
+        stage_await_text(s, &q[i], "ans");
+    for (size_t i = 0; i < 3; i++) {
+        stage_say(s, i, "wer");
+        stage_done(s, i);
+        stage_await_final(s, &q[i], REASON_DONE, "answer");
+    }
     stage_await_idle(s);
 }
 
@@ -262,6 +385,11 @@ int main(void)
         STAGE_TEST(test_a_bots_records_are_capped),
         STAGE_TEST(test_a_pipelines_records_are_capped),
         STAGE_TEST(test_a_lane_is_capped_with_its_bot),
+        STAGE_TEST(test_late_answers_count_for_their_bot),
+        STAGE_TEST(test_copies_are_capped_when_they_are_to_run),
+        STAGE_TEST(test_an_answer_ends_at_its_bound),
+        STAGE_TEST(test_turns_are_limited),
+        STAGE_TEST(test_puts_wait_for_their_turn),
         STAGE_TEST(test_a_breaker_holds_questions_back),
         STAGE_TEST(test_a_breaker_is_not_waited_for_longer_than_for_text),
         STAGE_TEST(test_what_kills_workers_runs_alone_and_then_not_at_all),
