@@ -65,6 +65,7 @@ struct fetch_pool {
     struct list running;
     struct list dropped;
     size_t count;
+    int alive; /* transfers that libcurl has not ended */
     struct map origins;
     unsigned max_idle;
     long max_connects; /* as libcurl was told */
@@ -106,12 +107,30 @@ static void on_wake(struct wheel_timer *timer, void *arg)
     (void)arg;
 }
 
+/* libcurl's limit is of all connections, busy ones too, and it looks at it when a transfer
+ * ends: the others are busy then. It closes one at a time, so the limit follows every step. 0
+ * would be a default of its own. */
+static void keep_room_for_idle(struct fetch_pool *pool, int alive)
+{
+    long others = alive > 0 ? alive - 1 : 0;
+    long wanted = others + (long)pool->max_idle;
+    if (wanted == 0)
+        wanted = 1;
+    sockets_set_limit(alive > 0 ? wanted + 1 : wanted);
+    if (wanted == pool->max_connects)
+        return;
+    pool->max_connects = wanted;
+    (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, wanted);
+}
+
 static void act(struct fetch_pool *pool, curl_socket_t fd, int events)
 {
-    int still_running;
+    int still_running = 0;
     CURLMcode code = curl_multi_socket_action(pool->multi, fd, events, &still_running);
     if (code != CURLM_OK)
         log_error("fetch", "libcurl", "detail=\"%s\"", curl_multi_strerror(code));
+    pool->alive = still_running;
+    keep_room_for_idle(pool, still_running);
 }
 
 static void on_socket_event(struct loop_fd *watcher, unsigned events, void *arg)
@@ -320,6 +339,7 @@ static void add(struct fetch *f)
     f->state = FETCH_RUNNING;
     f->is_added = true;
     BRG_CHECK(curl_multi_add_handle(pool->multi, f->easy) == CURLM_OK);
+    keep_room_for_idle(pool, ++pool->alive);
 }
 
 /* What is started meanwhile goes to the end and may wait for the next turn. */
@@ -331,19 +351,6 @@ static void start_waiting(struct fetch_pool *pool)
             return;
         add(LIST_ENTRY(node, struct fetch, node));
     }
-}
-
-/* libcurl's limit is of all connections, busy ones too; it takes 0 for a default of its own. */
-static void keep_room_for_idle(struct fetch_pool *pool)
-{
-    long wanted = (long)(pool->count + pool->max_idle);
-    if (wanted == 0)
-        wanted = 1;
-    if (wanted == pool->max_connects)
-        return;
-    pool->max_connects = wanted;
-    sockets_set_limit(wanted);
-    (void)curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, wanted);
 }
 
 static void free_dropped(struct fetch_pool *pool)
@@ -372,7 +379,6 @@ static void finish_done(struct fetch_pool *pool)
 static bool on_turn(void *arg)
 {
     struct fetch_pool *pool = arg;
-    keep_room_for_idle(pool);
     start_waiting(pool);
     finish_done(pool);
     free_dropped(pool);
@@ -547,7 +553,7 @@ struct fetch_pool *fetch_pool_new(struct loop *loop, const struct fetch_options 
     (void)curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
     (void)curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
     (void)curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
-    keep_room_for_idle(pool);
+    keep_room_for_idle(pool, 0);
     return pool;
 }
 

@@ -1,8 +1,9 @@
 /* What is kept of the past, and no more of it than its bound: ends for a store that lost them,
- * the pace of chats, tokens. */
+ * the pace of chats, tokens, connections. */
 #include "bosshi_api.h"
 #include "finals.h"
 #include "metrics/metrics.h"
+#include "support_fetch.h"
 #include "support_store.h"
 
 #include <setjmp.h>
@@ -181,6 +182,41 @@ static void test_tokens_nobody_waits_for_are_forgotten(void **state)
     assert_int_equal(metric_named("botbridge_worker_bosshi_tokens_limit"), 2);
 }
 
+/* --- connections --- */
+
+static bool is_idle_count_kept(void *arg)
+{
+    (void)arg;
+    return metric_named("botbridge_fetch_connections") == 2;
+}
+
+static void test_few_idle_connections_are_kept(void **state)
+{
+    enum { AT_ONCE = 5 };
+    struct fetch_fixture *f = *state;
+    struct transfer t[AT_ONCE] = {0};
+    char url[128];
+    snprintf(url, sizeof(url), "%s/stream", f->base);
+    fetch_pool_free(f->pool);
+    f->pool = fetch_pool_new(f->loop, &(struct fetch_options){.max_idle_connections = 2});
+    for (size_t i = 0; i < AT_ONCE; i++)
+        transfer_begin(&t[i], f, &(struct fetch_request){.url = url});
+    while (f->stream_count < AT_ONCE)
+        run_turns(f, 1);
+    assert_int_equal(metric_named("botbridge_fetch_connections"), AT_ONCE);
+    assert_int_equal(metric_named("botbridge_fetch_connections_limit"), AT_ONCE + 2);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        http_stream_end(f->streams[i]);
+    loop_until(f->loop, is_all_done, f);
+    loop_until(f->loop, is_idle_count_kept, f);
+    assert_int_equal(metric_named("botbridge_fetch_connections_limit"), 2);
+    for (size_t i = 0; i < AT_ONCE; i++)
+        transfer_end(&t[i]);
+    fetch_pool_free(f->pool);
+    f->pool = NULL;
+    assert_int_equal(metric_named("botbridge_fetch_connections"), 0);
+}
+
 #define SCENE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -190,6 +226,7 @@ int main(void)
         cmocka_unit_test(test_ends_are_bounded_in_bytes_and_time),
         SCENE_TEST(test_the_chat_unused_for_longest_loses_its_pace),
         SCENE_TEST(test_tokens_nobody_waits_for_are_forgotten),
+        FETCH_TEST(test_few_idle_connections_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
