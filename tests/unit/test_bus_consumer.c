@@ -26,6 +26,7 @@ struct inbox {
     struct bus_consumer *consumer;
     bool (*wants)(const struct bus_message_info *info); /* complete it at once? NULL: yes */
     int64_t work_us;                                    /* each record takes the loop so long */
+    size_t total_bytes;                                 /* 0: more than the window */
     bool is_joined;
     size_t count;
     size_t revoked;
@@ -84,8 +85,8 @@ static void inbox_open(struct inbox *in, struct loop *loop, const struct bus_opt
         .group = topic,
         .topics = topics,
         .window_records = window,
-        .window_bytes = 1 << 20,
-        .total_bytes = 8 << 20,
+        .window_bytes = in->total_bytes > 0 ? 8 << 20 : 1 << 20,
+        .total_bytes = in->total_bytes > 0 ? in->total_bytes : 8 << 20,
     };
     struct bus_consumer_callbacks callbacks = {
         .on_message = on_message, .on_revoke = on_revoke, .on_joined = on_joined, .arg = in};
@@ -208,14 +209,13 @@ static void test_full_window_stops_one_partition(void **state)
     loop_free(loop);
 }
 
-static void test_memory_bound(void **state)
+static void expect_memory_bound(const char *prefix, size_t total_bytes)
 {
-    (void)state;
-    NEEDS_KAFKA();
     enum { COUNT = 40, VALUE = 20000 };
-    const char *topic = "memory.requests";
+    char topic[64];
+    snprintf(topic, sizeof(topic), "%s.requests", prefix);
     struct loop *loop = loop_new();
-    kafka_topics(&kafka, "memory", 1, 1);
+    kafka_topics(&kafka, prefix, 1, 1);
     struct outbox o;
     outbox_open(&o, loop, &kafka.options, topic, true);
     assert_true(run_until(loop, &o.is_ready, BUS_PATIENCE_MS));
@@ -227,10 +227,11 @@ static void test_memory_bound(void **state)
     assert_true(run_until_count(loop, &o.ok, COUNT, BUS_PATIENCE_MS));
     bus_producer_free(o.producer);
 
-    /* Key and value: 40 KB each, so the window's 1 MiB is passed by the 26th. */
+    /* Key and value: 40 KB each, so 1 MiB is passed by the 26th. */
     enum { FIT = (1 << 20) / (2 * VALUE) + 1 };
     struct inbox *in = BRG_NEW(struct inbox);
     in->wants = is_not_partition_0;
+    in->total_bytes = total_bytes;
     inbox_open(in, loop, &kafka.options, topic, 1024);
     assert_true(run_until_count(loop, &in->count, FIT, BUS_PATIENCE_MS));
     run_for(loop, 700);
@@ -243,6 +244,14 @@ static void test_memory_bound(void **state)
     assert_int_equal(in->count, FIT + 1);
     inbox_close(in);
     loop_free(loop);
+}
+
+static void test_memory_bounds(void **state)
+{
+    (void)state;
+    NEEDS_KAFKA();
+    expect_memory_bound("memory", 0);
+    expect_memory_bound("total", 1 << 20);
 }
 
 static bool never(const struct bus_message_info *info)
@@ -426,7 +435,7 @@ int main(void)
         cmocka_unit_test(test_restart_resumes_at_the_frontier),
         cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_full_window_stops_one_partition),
-        cmocka_unit_test(test_memory_bound),
+        cmocka_unit_test(test_memory_bounds),
         cmocka_unit_test(test_rebalance),
         cmocka_unit_test(test_returned_partition_is_a_new_life),
         cmocka_unit_test(test_stop_reading),

@@ -1,5 +1,6 @@
 /* What holds a question back, or refuses it: caps of its bot and pipeline, other bounds of a
  * worker, the breaker, and the suspicion that workers died of it. */
+#include "metrics/metrics.h"
 #include "support_config.h"
 #include "support_worker.h"
 
@@ -247,6 +248,41 @@ static void test_puts_wait_for_their_turn(void **state)
     stage_await_idle(s);
 }
 
+static int64_t times_full(void)
+{
+    static const char name[] = "\nbotbridge_bus_queue_full_total ";
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_write(&text);
+    const char *found = memmem(text.ptr, text.len, name, sizeof(name) - 1);
+    assert_non_null(found);
+    int64_t times = strtoll(found + sizeof(name) - 1, NULL, 10);
+    buf_free(&text);
+    return times;
+}
+
+/* What a full queue does not take is owed and tried again. */
+static void test_letters_wait_for_a_full_queue(void **state)
+{
+    enum { COUNT = 4 };
+    struct stage *s = *state;
+    struct stage_question q[COUNT] = {of("a"), of("b"), of("c"), of("d")};
+    int64_t before = times_full();
+    restart_with(s, ",\"queue_messages\":1", "");
+    for (size_t i = 0; i < COUNT; i++)
+        stage_ask(s, &q[i]);
+    stage_await_calls(s, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        stage_say(s, i, "answer");
+    for (size_t i = 0; i < COUNT; i++)
+        stage_done(s, i);
+    stage_await_letters(s, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_non_null(stage_letter_of(s, false, &q[i]));
+    assert_true(times_full() > before);
+    stage_await_idle(s);
+}
+
 /* --- the breaker --- */
 
 static void test_a_breaker_holds_questions_back(void **state)
@@ -390,6 +426,7 @@ int main(void)
         STAGE_TEST(test_an_answer_ends_at_its_bound),
         STAGE_TEST(test_turns_are_limited),
         STAGE_TEST(test_puts_wait_for_their_turn),
+        STAGE_TEST(test_letters_wait_for_a_full_queue),
         STAGE_TEST(test_a_breaker_holds_questions_back),
         STAGE_TEST(test_a_breaker_is_not_waited_for_longer_than_for_text),
         STAGE_TEST(test_what_kills_workers_runs_alone_and_then_not_at_all),

@@ -1,10 +1,11 @@
 """What happens at the bounds: too much of one bot, a pipeline that fails, one that is full."""
+import re
 import time
 
 import pytest
 
-from stack import SLOW, Stack, wait_for
-from wecom import Bot
+from stack import ROOT, SLOW, Stack, wait_for
+from wecom import Bot, request
 
 LIMIT = 4
 
@@ -86,16 +87,30 @@ def test_place_in_the_queue(kafka, make_stack, ask):
     assert not any(text.startswith("前面还有 ") for text in runs.shown)
 
 
-def test_every_bound_is_exported_beside_its_limit(stack):
-    ingress, worker = stack.admin_ports[0], stack.worker_ports[0]
-    bounds = {worker: ["worker_bot_records", "worker_bot_bytes", "worker_pipeline_records", "worker_pipeline_bytes", "worker_pipeline_running",
-                       "worker_sessions_begun", "worker_finals", "worker_finals_bytes", "worker_puts_in_flight"],
-              ingress: ["ingress_memory_entries", "ingress_memory_bytes", "ingress_owed_closes", "ingress_held_polls", "ingress_rate_users",
-                        "http_open_connections"]}
-    for port, names in bounds.items():
-        for name in names:
-            used, limit = (stack.metric(port, f"botbridge_{name}{suffix}") for suffix in ("", "_limit"))
+def bounds_of(stack, port):
+    text = request(port, "GET", "/metrics").body.decode()
+    return set(re.findall(r"^(botbridge_\w+)_limit(?:\{.*\})? \d+$", text, re.M))
+
+
+def test_every_bound_is_exported_beside_its_limit(stack, ask):
+    """And deploy/BOUNDS.md names all of them."""
+    q = ask(stack, bot=stack.bots[1])
+    q.send()
+    assert q.follow(20).final == q.expected
+    parts = dict(re.findall(r"^## (worker|ingress|both)\n(.*?)(?=^## )", (ROOT / "deploy/BOUNDS.md").read_text(), re.M | re.S))
+    named = {part: set(re.findall(r"`(botbridge_\w+)`", "".join(row.split("|")[2] for row in text.splitlines() if row.startswith("|"))))
+             for part, text in parts.items()}
+    keys = set(re.findall(r"^\| `(\w+)`", (ROOT / "deploy/CONFIGURATION.md").read_text(), re.M))
+    for text in parts.values():
+        for row in re.findall(r"^\| (.*?`.*?) \|", text, re.M):
+            assert {k.split(".")[-1] for k in re.findall(r"`([\w.]+)`", row)} <= keys, row
+    for kind, port in (("worker", stack.worker_ports[0]), ("ingress", stack.admin_ports[0])):
+        assert bounds_of(stack, port) == named[kind] | named["both"]
+        for name in bounds_of(stack, port):
+            used, limit = (stack.metric(port, name + suffix) for suffix in ("", "_limit"))
             assert 0 <= used <= limit and limit > 0, name
+    for name in ("bus_total_bytes", "worker_event_bytes", "worker_response_bytes", "fetch_connections", "worker_finals"):
+        assert stack.metric(stack.worker_ports[0], f"botbridge_{name}") > 0, name
 
 
 def test_breaker(stack, ask):

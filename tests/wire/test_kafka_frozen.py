@@ -2,6 +2,7 @@
 import threading
 import time
 
+from stack import SLOW, wait_for
 from wecom import Broken
 
 
@@ -39,6 +40,30 @@ def test_frozen_broker_gives_busy_inside_five_seconds_and_recovers(own_kafka, ma
     for q in questions:     # a record that landed late has changed nothing that the user saw
         q.poll()
         assert q.final == s.bot.busy_text
+
+
+def test_full_queue_gives_busy_at_once(own_kafka, make_stack, ask):
+    s = make_stack(own_kafka, settings={"ingress": {"queue_messages": 1}})
+    warm = ask(s)
+    warm.send()
+    assert warm.follow(30).final == warm.expected
+    port = s.admin_ports[0]
+    waits, over = ask(s), ask(s)
+    own_kafka.freeze()
+    try:
+        sending = threading.Thread(target=waits.send)
+        sending.start()
+        queue = [f"botbridge_bus_producer_queue_messages{suffix}" for suffix in ("", "_limit")]
+        wait_for("the queue to be full", lambda: [s.metric(port, name) for name in queue] == [1, 1])
+        begun = time.monotonic()
+        over.send()
+        assert over.finish and over.final == s.bot.busy_text
+        assert time.monotonic() - begun < 1 * SLOW, "waited for a place in the queue"
+        assert s.metric(port, "botbridge_bus_queue_full_total") == 1
+        sending.join()
+    finally:
+        own_kafka.thaw()
+    assert waits.finish and waits.final == s.bot.busy_text
 
 
 def test_what_a_killed_ingress_accepted_is_answered(kafka, make_stack, ask):
