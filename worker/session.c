@@ -317,9 +317,8 @@ void session_settled(struct session *s)
                    session_now(s));
     }
     session_set_state(s, SESSION_SETTLED);
-    if (s->worker->consumer) /* else who reads the record next finds it final */
-        if (s->home != HOME_MOVED)
-            bus_consumer_complete(s->worker->consumer, s->record);
+    if (s->home != HOME_MOVED)
+        intake_complete(s->worker, s->record);
     crash_point("offset.completed");
     leave(s);
 }

@@ -76,7 +76,7 @@ static void on_moved(enum brg_err err, const char *reason, void *arg)
     }
     s->home = HOME_MOVED;
     metric_add(&session_metrics.moved, 1);
-    bus_consumer_complete(s->worker->consumer, s->record);
+    intake_complete(s->worker, s->record);
     crash_point("copy.completed");
 }
 

@@ -2,7 +2,6 @@
 
 #include "base/crash_point.h"
 #include "base/random.h"
-#include "intake.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 
@@ -118,8 +117,7 @@ static void refresh_metrics(void *arg)
     upstreams_refresh_metrics(&w->upstreams);
     refresh_quotas(w);
     refresh_others(w);
-    if (w->consumer)
-        metric_set(&frontier_age, bus_consumer_frontier_age_ms(w->consumer));
+    metric_set(&frontier_age, intake_frontier_age_ms(&w->intake));
 }
 
 static void register_metrics(struct worker *w)
@@ -147,7 +145,7 @@ static bool is_ready(void *arg, struct buf *why)
         buf_append_str(why, "draining");
         return false;
     }
-    if (!w->consumer || !bus_consumer_is_joined(w->consumer)) {
+    if (!intake_is_joined(&w->intake)) {
         buf_append_str(why, "consumer group not joined");
         return false;
     }
@@ -373,9 +371,8 @@ static void on_leave_timer(struct wheel_timer *timer, void *arg)
 {
     struct worker *w = arg;
     (void)timer;
-    bus_consumer_free(w->consumer, DRAIN_LEAVE_MS);
+    intake_leave(&w->intake, DRAIN_LEAVE_MS);
     crash_point("group.left");
-    w->consumer = NULL;
 }
 
 void worker_drain(struct worker *w)
@@ -385,7 +382,7 @@ void worker_drain(struct worker *w)
     w->is_draining = true;
     log_info("worker", "draining", "queued=%zu running=%zu", w->in_state[SESSION_QUEUED],
              w->in_state[SESSION_READY] + w->in_state[SESSION_RUNNING]);
-    bus_consumer_stop_reading(w->consumer);
+    intake_stop_reading(&w->intake);
     lanes_set_capacity(&w->lanes, 0);
     loop_timer_set(w->loop, &w->leave_timer, 0);
     loop_timer_set(w->loop, &w->drain_timer, w->config->worker.drain_ms);
@@ -410,8 +407,7 @@ void worker_free(struct worker *w)
     loop_timer_cancel(w->loop, &w->drain_timer);
     loop_timer_cancel(w->loop, &w->leave_timer);
     drop_rest(w);
-    if (w->consumer)
-        bus_consumer_free(w->consumer, LEAVE_MS);
+    intake_leave(&w->intake, LEAVE_MS);
     if (w->producer)
         bus_producer_free(w->producer);
     store_free(w->store);

@@ -4,12 +4,12 @@
 #pragma once
 
 #include "bosshi_api.h"
-#include "bus/bus_consumer.h"
 #include "bus/bus_producer.h"
 #include "config/config.h"
 #include "fetch/fetch.h"
 #include "finals.h"
 #include "http/http_admin.h"
+#include "intake.h"
 #include "lanes.h"
 #include "letters.h"
 #include "pipelines/pipeline.h"
@@ -27,7 +27,7 @@ struct worker {
     struct fetch_pool *fetch;
     struct bosshi_api *bosshi;
     struct bus_producer *producer;
-    struct bus_consumer *consumer; /* NULL once it has left the group */
+    struct intake intake;
     struct http_admin *admin;
     struct pipeline_context pipelines;
     struct letters letters;

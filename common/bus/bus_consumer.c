@@ -138,7 +138,7 @@ struct bus_consumer *bus_consumer_new(struct loop *loop,
         bus_reader_free(r);
         return NULL;
     }
-    bus_reader_metrics();
+    bus_reader_show_metrics(r, options->topics[0]);
     struct bus_consumer *c = BRG_NEW(struct bus_consumer);
     c->loop = loop;
     c->callbacks = *callbacks;
@@ -180,6 +180,7 @@ void bus_consumer_free(struct bus_consumer *c, int64_t timeout_ms)
 {
     if (!c)
         return;
+    bus_reader_hide_metrics(c->reader);
     if (!bus_reader_end(c->reader, timeout_ms))
         log_error("bus", "consumer_left", "timeout_ms=%lld", (long long)timeout_ms);
     for (; c->next < c->items.count; c->next++)

@@ -17,11 +17,11 @@ struct bus_consumer;
 struct bus_consumer_options {
     struct bus_options base;
     const char *group;
-    const char *const *topics; /* NULL-terminated */
+    const char *const *topics; /* NULL-terminated; the first names it in metrics */
     const char *instance_id;   /* static membership; NULL: dynamic */
     unsigned window_records;   /* per partition, 16384 */
     size_t window_bytes;       /* per partition */
-    size_t total_bytes;        /* process-wide: records not complete, or not freed */
+    size_t total_bytes;        /* over all partitions: records not complete, or not freed */
 };
 
 /* A record handed to the loop, which owns it until bus_message_free; the views live as long. A

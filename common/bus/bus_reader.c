@@ -20,38 +20,58 @@ static struct metric records_done =
     METRIC(METRIC_COUNTER, "botbridge_bus_records_done_total", NULL, "Records completed");
 static struct metric rebalances = METRIC(METRIC_COUNTER, "botbridge_bus_rebalances_total", NULL,
                                          "Assignments and revocations");
-static struct metric partitions =
-    METRIC(METRIC_GAUGE, "botbridge_bus_partitions", NULL, "Partitions owned now");
-static struct metric lag = METRIC(METRIC_GAUGE, "botbridge_bus_consumer_lag_records", NULL,
-                                  "Records behind the commits of owned partitions");
-static struct metric window_used = METRIC(METRIC_GAUGE, "botbridge_bus_window_records", NULL,
-                                          "Widest span from frontier to newest record");
-static struct metric window_limit = METRIC(METRIC_GAUGE, "botbridge_bus_window_records_limit",
-                                           NULL, "Bound of the above (worker.window_records)");
-static struct metric window_bytes =
-    METRIC(METRIC_GAUGE, "botbridge_bus_window_bytes", NULL,
-           "Bytes of incomplete records of the partition that has most");
-static struct metric window_bytes_limit =
-    METRIC(METRIC_GAUGE, "botbridge_bus_window_bytes_limit", NULL,
-           "Bound of the above (worker.window_bytes)");
-static struct metric total_bytes = METRIC(METRIC_GAUGE, "botbridge_bus_total_bytes", NULL,
-                                          "Bytes of records in hand, all partitions");
-static struct metric total_bytes_limit =
-    METRIC(METRIC_GAUGE, "botbridge_bus_total_bytes_limit", NULL,
-           "Bound of the above (worker.total_bytes)");
-static struct metric frontier_age = METRIC(METRIC_GAUGE, "botbridge_bus_frontier_age_ms", NULL,
-                                           "Age of the oldest incomplete record");
+/* Of each consumer. */
+enum gauge {
+    PARTITIONS,
+    LAG,
+    WINDOW_RECORDS,
+    WINDOW_RECORDS_LIMIT,
+    WINDOW_BYTES,
+    WINDOW_BYTES_LIMIT,
+    TOTAL_BYTES,
+    TOTAL_BYTES_LIMIT,
+    FRONTIER_AGE,
+};
+static const char *const gauge_texts[BUS_READER_GAUGES][2] = {
+    [PARTITIONS] = {"botbridge_bus_partitions", "Partitions owned now"},
+    [LAG] = {"botbridge_bus_consumer_lag_records",
+             "Records behind the commits of owned partitions"},
+    [WINDOW_RECORDS] = {"botbridge_bus_window_records",
+                        "Widest span from frontier to newest record"},
+    [WINDOW_RECORDS_LIMIT] = {"botbridge_bus_window_records_limit",
+                              "Bound of the above (worker.window_records)"},
+    [WINDOW_BYTES] = {"botbridge_bus_window_bytes",
+                      "Bytes of incomplete records of the partition that has most"},
+    [WINDOW_BYTES_LIMIT] = {"botbridge_bus_window_bytes_limit",
+                            "Bound of the above (worker.window_bytes)"},
+    [TOTAL_BYTES] = {"botbridge_bus_total_bytes", "Bytes of records in hand, all partitions"},
+    [TOTAL_BYTES_LIMIT] = {"botbridge_bus_total_bytes_limit",
+                           "Bound of the above (worker.total_bytes)"},
+    [FRONTIER_AGE] = {"botbridge_bus_frontier_age_ms", "Age of the oldest incomplete record"},
+};
 
-void bus_reader_metrics(void)
+void bus_reader_show_metrics(struct bus_reader *r, const char *topic)
 {
-    static struct metric *const all[] = {
-        &records_read,      &records_done, &rebalances,   &partitions,         &lag,
-        &window_used,       &window_limit, &window_bytes, &window_bytes_limit, &total_bytes,
-        &total_bytes_limit, &frontier_age,
-    };
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
-        metric_register(all[i]);
+    static struct metric *const shared[] = {&records_read, &records_done, &rebalances};
+    for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++)
+        metric_register(shared[i]);
     bus_commit_metrics();
+    struct buf labels;
+    buf_init(&labels, BUS_TOPIC_NAME_BYTES * 2);
+    metrics_append_label(&labels, "topic", bytes_of_str(topic));
+    r->labels = bytes_dup(buf_bytes(&labels));
+    buf_free(&labels);
+    for (size_t i = 0; i < BUS_READER_GAUGES; i++) {
+        r->gauges[i] = (struct metric)METRIC(METRIC_GAUGE, gauge_texts[i][0], r->labels,
+                                             gauge_texts[i][1]);
+        metric_register(&r->gauges[i]);
+    }
+}
+
+void bus_reader_hide_metrics(struct bus_reader *r)
+{
+    for (size_t i = 0; i < BUS_READER_GAUGES; i++)
+        metric_unregister(&r->gauges[i]);
 }
 
 static void apply_dones(struct bus_reader *r)
@@ -116,7 +136,7 @@ static void on_assign(struct bus_reader *r, rd_kafka_topic_partition_list_t *lis
     for (int i = 0; i < list->cnt; i++)
         take_partition(r, &list->elems[i]);
     rd_kafka_error_t *error = rd_kafka_incremental_assign(r->rk, list);
-    metric_add(&partitions, list->cnt);
+    metric_add(&r->gauges[PARTITIONS], list->cnt);
     log_info("bus", "assigned", "partitions=%d ok=%d", list->cnt, error == NULL);
     if (error)
         log_error("bus", "assign_failed", "text=\"%s\"", rd_kafka_error_string(error));
@@ -138,7 +158,7 @@ static void on_revoke(struct bus_reader *r, rd_kafka_topic_partition_list_t *lis
     for (int i = 0; i < list->cnt; i++)
         give_partition(r, &list->elems[i]);
     rd_kafka_error_t *error = rd_kafka_incremental_unassign(r->rk, list);
-    metric_add(&partitions, -list->cnt);
+    metric_add(&r->gauges[PARTITIONS], -list->cnt);
     log_info("bus", "revoked", "partitions=%d lost=%d", list->cnt, is_lost);
     if (error)
         log_error("bus", "unassign_failed", "text=\"%s\"", rd_kafka_error_string(error));
@@ -175,8 +195,8 @@ static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 {
     (void)rk;
     (void)len;
-    (void)opaque;
-    metric_set(&lag, bus_stats_scan(json, "\"consumer_lag\":").sum);
+    struct bus_reader *r = opaque;
+    metric_set(&r->gauges[LAG], bus_stats_scan(json, "\"consumer_lag\":").sum);
     return 0; /* the library frees the text */
 }
 
@@ -332,10 +352,10 @@ static void publish(struct bus_reader *r)
     int64_t oldest = bus_parts_oldest_ms(&r->parts);
     int64_t age = oldest ? clock_wall_ms() - oldest : 0;
     atomic_store(&r->oldest_ms, oldest);
-    metric_set(&frontier_age, age > 0 ? age : 0);
-    metric_set(&window_used, bus_parts_widest(&r->parts));
-    metric_set(&window_bytes, (int64_t)bus_parts_fullest(&r->parts));
-    metric_set(&total_bytes, (int64_t)bytes_in_hand(r));
+    metric_set(&r->gauges[FRONTIER_AGE], age > 0 ? age : 0);
+    metric_set(&r->gauges[WINDOW_RECORDS], bus_parts_widest(&r->parts));
+    metric_set(&r->gauges[WINDOW_BYTES], (int64_t)bus_parts_fullest(&r->parts));
+    metric_set(&r->gauges[TOTAL_BYTES], (int64_t)bytes_in_hand(r));
 }
 
 static void sleep_until_signalled(struct bus_reader *r, struct pass pass)
@@ -387,9 +407,9 @@ void bus_reader_start(struct bus_reader *r)
 {
     bus_cond_init(&r->ended);
     pthread_mutex_init(&r->lock, NULL);
-    metric_set(&window_limit, r->parts.window);
-    metric_set(&window_bytes_limit, (int64_t)r->parts.window_bytes);
-    metric_set(&total_bytes_limit, (int64_t)r->total_bytes);
+    metric_set(&r->gauges[WINDOW_RECORDS_LIMIT], r->parts.window);
+    metric_set(&r->gauges[WINDOW_BYTES_LIMIT], (int64_t)r->parts.window_bytes);
+    metric_set(&r->gauges[TOTAL_BYTES_LIMIT], (int64_t)r->total_bytes);
     r->queue = rd_kafka_queue_get_consumer(r->rk);
     bus_eventfd_attach(r->queue, r->channel.reader_fd);
     bus_thread_start(&r->thread, run, r);
@@ -425,5 +445,6 @@ void bus_reader_free(struct bus_reader *r)
     bus_ledger_release(r->ledger);
     free(r->batch.list);
     free(r->dones.list);
+    free(r->labels);
     free(r);
 }

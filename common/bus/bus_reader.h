@@ -5,6 +5,9 @@
 #include "bus/bus_channel.h"
 #include "bus/bus_conf.h"
 #include "bus/bus_parts.h"
+#include "metrics/metrics.h"
+
+enum { BUS_READER_GAUGES = 9 };
 
 struct bus_reader {
     rd_kafka_t *rk;
@@ -14,6 +17,8 @@ struct bus_reader {
     struct bus_parts parts;
     struct bus_ledger *ledger;
     size_t total_bytes;
+    char *labels; /* of the gauges: the first topic */
+    struct metric gauges[BUS_READER_GAUGES];
     size_t next_part; /* where the next pass begins, so that all partitions get their turn */
     struct bus_items batch;
     struct bus_dones dones;
@@ -41,4 +46,6 @@ bool bus_reader_end(struct bus_reader *r, int64_t timeout_ms);
 void bus_reader_configure(rd_kafka_conf_t *conf, struct bus_reader *r);
 /* Before a thread was started. */
 void bus_reader_free(struct bus_reader *r);
-void bus_reader_metrics(void);
+/* On the loop. Hide comes before the end. */
+void bus_reader_show_metrics(struct bus_reader *r, const char *topic);
+void bus_reader_hide_metrics(struct bus_reader *r);

@@ -81,7 +81,8 @@ static const struct config_key worker_keys[] = {
          "Static membership in the consumer group. Only where the supervisor gives every "
          "process a stable name of its own; two workers with one name fence each other."),
     TEXT("group", KEY_TEXT, SECTION(worker.group), "", 0,
-         "Consumer group; empty: `{topic_prefix}.worker`."),
+         "Consumer group; empty: `{topic_prefix}.worker`. With `.late` added it is that of the "
+         "late topic."),
     NUMBER("lease_ms", KEY_MS, SECTION(worker.lease_ms), 10000, 1000, 60000,
            "How long a stream stays with a worker that is not heard of any more."),
     NUMBER("drain_ms", KEY_MS, SECTION(worker.drain_ms), 30000, 0, HOUR_MS,
@@ -91,7 +92,7 @@ static const struct config_key worker_keys[] = {
     NUMBER("window_bytes", KEY_INT, SECTION(worker.window_bytes), 32 * MIB, MIB, 16384 * MIB,
            "Their bytes per partition."),
     NUMBER("total_bytes", KEY_INT, SECTION(worker.total_bytes), 256 * MIB, MIB, 65536 * MIB,
-           "Their bytes in the whole process."),
+           "Their bytes in the whole process; late answers have as much for themselves."),
     NUMBER("flush_ms", KEY_MS, SECTION(worker.flush_ms), 250, 50, 10000,
            "Shortest time between two writes of a growing text."),
     NUMBER("flush_large_ms", KEY_MS, SECTION(worker.flush_large_ms), 1000, 50, 60000,

@@ -46,7 +46,8 @@ class CrashStack(Stack):
         self.receiver = Receiver().start()
         self.platform = Bosshi(self.dir, clock_scale=150).start(f"http://127.0.0.1:{self.ports[0]}/bosshi/boss")
         self.bots.append(self.platform)
-        self.offsets = {t: Offsets(kafka.servers, f"{self.prefix}.worker", f"{self.prefix}.{t}", 5) for t in ("requests", "late")}
+        groups = {"requests": f"{self.prefix}.worker", "late": f"{self.prefix}.worker.late"}
+        self.offsets = {t: Offsets(kafka.servers, group, f"{self.prefix}.{t}", 5) for t, group in groups.items()}
 
     def config(self, kind="ingress", i=0):
         c = super().config(kind, i)

@@ -150,7 +150,8 @@ class World(Stack):
             self.links[p.name] = await Link(self.redis.port).start()
         self.llm_link = await Link(self.llm.port).start()
         await asyncio.to_thread(self._begin_programs)
-        self.offsets, self.late_offsets = (Offsets(self.kafka.servers, f"{self.prefix}.worker", f"{self.prefix}.{t}") for t in ("requests", "late"))
+        self.offsets = Offsets(self.kafka.servers, f"{self.prefix}.worker", f"{self.prefix}.requests")
+        self.late_offsets = Offsets(self.kafka.servers, f"{self.prefix}.worker.late", f"{self.prefix}.late")
         probe = "探针 {tokens=25 rate=5}"
         assert self.llm.answer(probe) == answer_of(probe, 25), "answer_of() differs from the simulator"
         for p in self.programs:

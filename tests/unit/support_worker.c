@@ -376,7 +376,7 @@ const struct stage_letter *stage_letter_of(const struct stage *s, bool is_dead,
 static bool is_joined(void *arg)
 {
     struct stage *s = arg;
-    return s->is_reading && bus_consumer_is_joined(s->worker->consumer) &&
+    return s->is_reading && intake_is_joined(&s->worker->intake) &&
            bus_producer_is_ready(s->worker->producer, NULL) &&
            bus_producer_is_ready(s->producer, NULL) && store_is_up(s->worker->store);
 }
