@@ -320,6 +320,15 @@ static bool is_answered(const struct store_reply *reply)
             session_note_of(reply->notes, "reply").len > 0 || is_told(reply));
 }
 
+/* Its visible end has come: whoever settles it, or makes a late answer for as long as that
+ * takes, holds up no lane of a second reader of the record. */
+static void pass_lane_on(struct session *s, const struct store_reply *held)
+{
+    bool is_said = held->state == STREAM_FINAL && (parse_owed(held->owed) & OWE_REPLY) == 0;
+    if (is_said)
+        lanes_leave(&s->worker->lanes, &s->lane);
+}
+
 static void on_claimed(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
@@ -338,6 +347,7 @@ static void on_claimed(const struct store_reply *reply, void *arg)
     if (reply->verdict == VERDICT_HELD) {
         crash_point("claim.held");
         forget(s);
+        pass_lane_on(s, reply);
         wait_for_owner(s, reply->held_until_ms);
         return;
     }

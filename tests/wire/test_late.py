@@ -1,5 +1,6 @@
 """Answers that outlive their bubble reach the user by response_url, once, whoever dies on the way."""
 import json
+import subprocess
 import time
 
 import pytest
@@ -102,6 +103,26 @@ def test_answer_after_the_bubble(late_stack, receiver, ask_late, ask):
     original, = [r for r in s.records("requests") if q.msgid in r["payload"]]
     copy, = [r for r in s.records("late") if q.msgid in r["payload"]]
     assert all(copy[k] == original[k] for k in ("key", "payload", "headers"))
+    wait_idle(s)
+    assert len(s.llm.calls(q.text)) == 1
+
+
+def test_a_second_record_of_a_late_answer_holds_up_no_lane(late_stack, receiver, ask_late, ask):
+    """As two ingresses write it for a repeated callback, or a rebalance reads it again."""
+    s = late_stack()
+    q = ask_late(s, "tokens=250 rate=10", user="u-twice")
+    q.send()
+    record, = s.records("requests", lambda r: q.msgid in r["payload"])
+    argv = ["kcat", "-P", "-b", s.kafka.servers, "-t", f"{s.prefix}.requests", "-p", str(record["partition"]), "-k", record["key"]]
+    for name, content in record["headers"].items():
+        argv += ["-H", f"{name}={content}"]
+    subprocess.run(argv, input=record["payload"].encode(), check=True, timeout=20)
+    q.follow((DEADLINE_S + 2) * SLOW)
+    behind = ask(s, directives="tokens=3", user="u-twice")
+    behind.send()
+    assert behind.follow((DEADLINE_S + 2) * SLOW).final == behind.expected and receiver.uses(q.code) == [], "the lane waited for the late answer"
+    wait_for("the answer", lambda: receiver.uses(q.code), 60 * SLOW)
+    check_once(s, receiver, q)
     wait_idle(s)
     assert len(s.llm.calls(q.text)) == 1
 
