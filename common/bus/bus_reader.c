@@ -371,13 +371,23 @@ static void sleep_until_signalled(struct bus_reader *r, struct pass pass)
     poll(&fd, 1, (int)wait_ms);
 }
 
+/* librdkafka before 2.3.0 aborts when a cooperative-sticky member goes between its join and its
+ * first assignment (confluentinc/librdkafka#4312). It is closed then, and its memory goes with
+ * the process. */
+static bool may_destroy(const struct bus_reader *r)
+{
+    enum { FIXED_VERSION = 0x020300ff };
+    return r->is_joined || rd_kafka_version() >= FIXED_VERSION;
+}
+
 static void end_thread(struct bus_reader *r)
 {
     rd_kafka_consumer_close(r->rk);
     bus_parts_free(&r->parts);
     bus_eventfd_attach(r->queue, -1);
     rd_kafka_queue_destroy(r->queue);
-    rd_kafka_destroy(r->rk);
+    if (may_destroy(r))
+        rd_kafka_destroy(r->rk);
     pthread_mutex_lock(&r->lock);
     r->is_gone = true;
     pthread_cond_broadcast(&r->ended);
