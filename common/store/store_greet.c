@@ -80,6 +80,19 @@ static void on_info(struct store *s, struct op *op, const struct redisReply *rep
     s->greeted_run_id[run.len] = '\0';
 }
 
+/* It takes no writes, and when it does again its data may be another server's under the same
+ * run: then all that should be there is written again. */
+static void on_role(struct store *s, struct op *op, const struct redisReply *reply)
+{
+    static const char read_only[] = "slave_read_only:1";
+    struct bytes info = reply_is_error(reply) ? (struct bytes){0} : reply_bytes(reply);
+    op_release(s, op);
+    if (info.len == 0 || !memmem(info.ptr, info.len, read_only, sizeof(read_only) - 1))
+        return;
+    s->run_id[0] = '\0';
+    conn_drop(s, "the server is a read-only replica");
+}
+
 /* A server that does not tell its run (no permission) counts as a new one each time: to write
  * again what is there already is harmless. */
 static bool take_run_id(struct store *s)
@@ -161,6 +174,8 @@ void greet_start(struct store *s)
                    (const struct bytes[]){BYTES_LIT("SELECT"), bytes_of(db, (size_t)len)}, 2);
     }
     send_words(s, on_info, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("server")}, 2);
+    send_words(s, on_role, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("replication")},
+               2);
     for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
         struct bytes body = bytes_of_str(scripts[i]->body);
         send_words(s, on_load,

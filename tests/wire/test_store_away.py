@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from stack import SLOW, wait_for
+from stack import SLOW, Redis, wait_for
 from wecom import stream_id
 
 
@@ -41,6 +41,26 @@ def test_answers_survive(kafka, make_stack, ask, how):
         t.join()
     assert not problems, problems
     assert (running.final, asked.final) == (running.expected, asked.expected)
+
+
+def test_a_failover_that_took_the_data_away(kafka, make_stack, ask, tmp_path):
+    """A replica of an empty server for a moment: the run is the same afterwards, what it held is gone."""
+    s = make_stack(kafka)
+    running = ask(s, directives="tokens=20 rate=20 delay=4000", may_go_back=True)
+    answered = ask(s)
+    for q in (running, answered):
+        q.send()
+    wait_for("an end that nobody polled", lambda: s.redis.cmd("HGET", f"bb:{{{answered.id}}}:m", "state") == "final")
+    empty = Redis(tmp_path).start()
+    try:
+        s.redis.cmd("REPLICAOF", "127.0.0.1", empty.port)
+        wait_for("the copy", lambda: "master_link_status:up" in s.redis.cmd("INFO", "replication"))
+        wait_for("the worker to notice", lambda: "read-only replica" in s.workers[0].output())
+        s.redis.cmd("REPLICAOF", "NO", "ONE")
+        assert answered.follow(10 * SLOW).final == answered.expected
+        assert running.follow(30 * SLOW).final == running.expected
+    finally:
+        empty.process.kill()
 
 
 def test_streams_end_without_a_store(kafka, make_stack, ask):
