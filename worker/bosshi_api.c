@@ -284,7 +284,11 @@ static void on_token(struct bytes token, int64_t retry_after_ms, const char *det
         return;
     }
     struct bosshi_result result = {
-        .outcome = BOSSHI_CALL_RETRY, .retry_after_ms = retry_after_ms, .detail = detail};
+        .outcome = BOSSHI_CALL_RETRY,
+        .retry_after_ms = retry_after_ms,
+        .detail = detail,
+        .log_bytes = strlen(detail),
+    };
     end(c, &result);
 }
 

@@ -38,7 +38,8 @@ struct bosshi_result {
     int64_t code;            /* of the answer, else its HTTP status; 0: none came */
     int64_t retry_after_ms;  /* -1: not said */
     struct bytes message_id; /* of a send; empty where the answer has none */
-    const char *detail;      /* for a person: code, message, traceId */
+    const char *detail;      /* for a person: code, traceId, then the platform's words, */
+    size_t log_bytes;        /* which may quote the message: a log has no more than this */
 };
 /* Once, in a later turn; the handle is gone then. */
 typedef void bosshi_cb(const struct bosshi_result *result, void *arg);

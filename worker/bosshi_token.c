@@ -25,6 +25,7 @@ enum {
     SPARE_MS = 60 * 1000, /* a token about to end is none */
     RETRY_BASE_MS = 500,
     RETRY_CAP_MS = 15000,
+    PAUSE_MAX_MS = 300000, /* a longer one asked for is looked at again: all answers wait */
 };
 
 struct entry {
@@ -259,7 +260,7 @@ static void fail(struct entry *e, const char *detail)
     int64_t pause_ms =
         RETRY_BASE_MS + random_backoff_ms(RETRY_BASE_MS, RETRY_CAP_MS, e->failures);
     if (e->retry_after_ms > pause_ms)
-        pause_ms = e->retry_after_ms;
+        pause_ms = e->retry_after_ms < PAUSE_MAX_MS ? e->retry_after_ms : PAUSE_MAX_MS;
     if (e->failures < 16)
         e->failures++;
     e->pause_ms = now_ms + pause_ms;

@@ -239,7 +239,7 @@ static enum bosshi_outcome outcome_of(const struct config_bosshi *app,
     return is_its ? BOSSHI_CALL_DONE : BOSSHI_CALL_UNKNOWN;
 }
 
-/* For log and dead letter: nothing that would break a line or a quotation. */
+/* Nothing that would break a line or a quotation. */
 static void append_words(struct buf *out, struct bytes text, size_t max_bytes)
 {
     size_t len = utf8_cut(text, max_bytes);
@@ -250,25 +250,31 @@ static void append_words(struct buf *out, struct bytes text, size_t max_bytes)
     }
 }
 
-static void write_detail(const struct bosshi_answer *a, const struct json *root, int64_t code,
-                         char detail[BOSSHI_DETAIL_BYTES])
+/* Returns how much of it is our own words. */
+static size_t write_detail(const struct bosshi_answer *a, const struct json *root, int64_t code,
+                           char detail[BOSSHI_DETAIL_BYTES])
 {
     struct buf out;
+    struct bytes words = json_get_string(root, "msg");
     buf_init(&out, BOSSHI_DETAIL_BYTES - 1);
     if (a->result != FETCH_OK) {
         append_words(&out, bytes_of_str(a->cause), BOSSHI_DETAIL_BYTES - 1);
     } else {
         struct bytes trace = json_get_string(root, "traceId");
-        buf_printf(&out, "status %d, code %" PRId64 ": ", a->status, code);
-        append_words(&out, json_get_string(root, "msg"), MESSAGE_BYTES);
+        buf_printf(&out, "status %d, code %" PRId64, a->status, code);
         if (trace.len > 0)
             buf_append_str(&out, ", trace ");
         append_words(&out, trace, TRACE_BYTES);
     }
+    size_t own_bytes = out.len;
+    if (words.len > 0)
+        buf_append_str(&out, ": ");
+    append_words(&out, words, MESSAGE_BYTES);
     if (out.len > 0)
         memcpy(detail, out.ptr, out.len);
     detail[out.len] = '\0';
     buf_free(&out);
+    return own_bytes;
 }
 
 struct json *bosshi_judge(const struct config_bosshi *app, const struct bosshi_answer *answer,
@@ -284,6 +290,6 @@ struct json *bosshi_judge(const struct config_bosshi *app, const struct bosshi_a
     if (out->outcome == BOSSHI_CALL_DONE && code == 0)
         out->code = 0;
     out->message_id = id.len > 0 ? id : json_get_string(root, "message_id");
-    write_detail(answer, root, code, detail);
+    out->log_bytes = write_detail(answer, root, code, detail);
     return root;
 }

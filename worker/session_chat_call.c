@@ -50,8 +50,8 @@ void chat_end(struct session *s, enum bosshi_outcome outcome, int64_t code)
 
 static void keep_error(struct session *s, const struct bosshi_result *r)
 {
-    log_warn("session", "chat", "stream=%s outcome=%s why=\"%s\"", s->id.text,
-             bosshi_outcome_name(r->outcome), r->detail);
+    log_warn("session", "chat", "stream=%s outcome=%s why=\"%.*s\"", s->id.text,
+             bosshi_outcome_name(r->outcome), (int)r->log_bytes, r->detail);
     snprintf(s->chat->error, sizeof(s->chat->error), "%s", r->detail);
 }
 
@@ -134,7 +134,9 @@ static void on_sent(struct session *s, const struct bosshi_result *r)
     keep_error(s, r);
     if (r->outcome == BOSSHI_CALL_NO_CARD && !c->is_text) {
         c->is_text = true;
-        c->is_refused = chat_app(s)->stream == BOSSHI_STREAM_AUTO && !c->has_card;
+        /* A repeat may be refused only because the first was taken. */
+        c->is_refused =
+            chat_app(s)->stream == BOSSHI_STREAM_AUTO && !c->has_card && !c->is_repeated;
         c->noted_ms = 0;
         chat_set_step(s, CHAT_IDLE);
     } else if (is_for_later(r->outcome) && try_later(s, r)) {

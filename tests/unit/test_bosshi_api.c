@@ -40,7 +40,7 @@ struct outcome {
     struct bosshi_call *call;
     bool is_done;
     enum bosshi_outcome outcome;
-    int64_t code, retry_after_ms;
+    int64_t code, retry_after_ms, log_bytes;
     char message_id[64];
     char detail[BOSSHI_DETAIL_BYTES];
 };
@@ -166,6 +166,7 @@ static void on_result(const struct bosshi_result *r, void *arg)
     o->retry_after_ms = r->retry_after_ms;
     keep(o->message_id, sizeof(o->message_id), r->message_id);
     snprintf(o->detail, sizeof(o->detail), "%s", r->detail);
+    o->log_bytes = (int64_t)r->log_bytes;
     o->scene->done++;
 }
 
@@ -369,7 +370,8 @@ static void obeys_its_own_table(void **state)
     ANSWERS(s->send, answers);
     struct outcome o = run(s, &text_message);
     expect(&o, BOSSHI_CALL_RETRY, 5);
-    assert_string_equal(o.detail, "status 200, code 5: a  b  c, trace t-9");
+    assert_string_equal(o.detail, "status 200, code 5, trace t-9: a  b  c");
+    assert_int_equal(o.log_bytes, strlen("status 200, code 5, trace t-9"));
     o = run(s, &text_message);
     expect(&o, BOSSHI_CALL_DONE, 230002);
     o = run(s, &text_message);
@@ -512,7 +514,7 @@ static void reads_tokens_wherever_they_are(void **state)
     struct scene *s = *state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char members[64];
-        struct answer answer = {200, cases[i].answer, NULL, NULL};
+        struct answer answer = {200, cases[i].answer, "Retry-After", "86400"};
         snprintf(members, sizeof(members), "\"token_nesting\":\"%s\"", cases[i].nesting);
         configure(s, members);
         bosshi_api_free(s->api);
@@ -520,6 +522,7 @@ static void reads_tokens_wherever_they_are(void **state)
         s->token.answers = &answer;
         struct outcome o = run(s, &text_message);
         expect(&o, cases[i].expected ? BOSSHI_CALL_DONE : BOSSHI_CALL_RETRY, 0);
+        assert_int_equal(o.retry_after_ms, cases[i].expected ? -1 : 300000); /* of a day */
         if (cases[i].expected)
             assert_string_equal(s->send.authorization, cases[i].expected);
     }

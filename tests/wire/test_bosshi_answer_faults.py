@@ -1,4 +1,5 @@
 """Answers in a chat of BOSSHI while the API fails: what was said once is not said twice, and what cannot be said is kept."""
+import secrets
 import time
 
 import pytest
@@ -57,6 +58,17 @@ def test_a_platform_that_knows_the_uuid_and_tells_no_id(scene):
     assert len(scene.platform.messages(q)) == 2    # the card, which cannot be found again, and the answer
 
 
+def test_a_repeat_that_is_refused_is_no_word_against_cards(scene):
+    scene.platform.fault(on="send", withhold="cut")
+    scene.platform.fault(on="send", code=12345, msg="uuid used")
+    q = scene.ask("tokens=40 rate=20")
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    q = scene.ask("tokens=20 rate=20")
+    check(scene, q)
+    assert {m["msg_type"] for m in scene.platform.messages(q)} == {"compressive_card"}
+
+
 def test_a_token_that_ends_in_mid_answer_is_replaced(scene):
     q = scene.ask("tokens=80 rate=20")
     scene.platform.wait("the card", lambda: scene.platform.shown(q))
@@ -95,14 +107,15 @@ def test_server_errors_are_tried_again(scene):
 
 
 def test_what_is_refused_for_good_is_a_dead_letter(scene):
-    scene.platform.fault(on="send", code=230002, msg="bot not in chat", times=-1)
+    words = scene.stack.note_text("w" + secrets.token_hex(6))    # the platform may quote the message: no log has its words
+    scene.platform.fault(on="send", code=230002, msg=f"not in chat: {words}", times=-1)
     q = scene.ask("tokens=20 rate=20")
     event = scene.settled(q)
     assert event["outcome"] == "done" and event["text"] == q.expected
     assert event["reply"] == {"outcome": "stop", "code": 230002}
     dead = scene.dead_of(q)
     assert [d["bb-reason"] for d in dead] == ["undelivered"]
-    assert "230002" in dead[0]["bb-error"] and "trace" in dead[0]["bb-error"]
+    assert all(part in dead[0]["bb-error"] for part in ("230002", "trace", words))
     assert scene.platform.messages(q) == []
 
 
