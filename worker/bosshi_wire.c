@@ -277,15 +277,25 @@ static size_t write_detail(const struct bosshi_answer *a, const struct json *roo
     return own_bytes;
 }
 
+/* A number, or its digits; none is success. False: it says nothing. */
+static bool read_code(const struct json *root, int64_t *code)
+{
+    const struct json *value = json_get(root, "code");
+    *code = json_int(value, 0);
+    return json_type(value) == JSON_NULL || json_type(value) == JSON_INT ||
+           bytes_to_i64(json_string(value), code);
+}
+
 struct json *bosshi_judge(const struct config_bosshi *app, const struct bosshi_answer *answer,
                           struct bosshi_result *out, char detail[BOSSHI_DETAIL_BYTES])
 {
     struct json *root = NULL;
     if (answer->result == FETCH_OK)
         root = json_parse(answer->body, JSON_PEER, NULL);
-    int64_t code = json_get_int(root, "code", 0);
+    int64_t code;
+    bool is_read = read_code(root, &code);
     struct bytes id = json_string(json_at(root, "/data/message_id"));
-    out->outcome = outcome_of(app, answer, root, code);
+    out->outcome = outcome_of(app, answer, is_read ? root : NULL, code);
     out->code = code != 0 ? code : answer->status;
     if (out->outcome == BOSSHI_CALL_DONE && code == 0)
         out->code = 0;

@@ -312,7 +312,7 @@ static void tells_answers_apart(void **state)
          BOSSHI_CALL_UNKNOWN,
          BOSSHI_CALL_UNKNOWN,
          200},
-        {{200, "<html>", NULL, NULL}, BOSSHI_CALL_UNKNOWN, BOSSHI_CALL_UNKNOWN, 200},
+        {{200, "{\"code\":1.5}", NULL, NULL}, BOSSHI_CALL_UNKNOWN, BOSSHI_CALL_UNKNOWN, 200},
         {{200, "", NULL, NULL}, BOSSHI_CALL_UNKNOWN, BOSSHI_CALL_UNKNOWN, 200},
         {{200, "{\"code\":12345}", NULL, NULL}, BOSSHI_CALL_STOP, BOSSHI_CALL_NO_CARD, 12345},
         {{200, "{\"code\":230099}", NULL, NULL},
@@ -363,7 +363,7 @@ static void obeys_its_own_table(void **state)
     static const struct answer answers[] = {
         {200, "{\"code\":5,\"msg\":\"a \\\"b\\\"\\nc\",\"traceId\":\"t-9\"}", NULL, NULL},
         {200, "{\"code\":230002}", NULL, NULL},
-        {200, "{\"code\":6}", NULL, NULL},
+        {200, "{\"code\":\"6\"}", NULL, NULL},
     };
     struct scene *s = *state;
     configure(s, "\"api_errors\":{\"5\":\"retry\",\"230002\":\"done\",\"6\":\"no_card\"}");
