@@ -38,7 +38,7 @@ trap finish EXIT
 BOTBRIDGE_TEST_KAFKA=$(tests/kafka.sh start "$work/kafka" | sed -n 's/.*bootstrap.servers=\([^ ]*\).*/\1/p')
 export BOTBRIDGE_TEST_KAFKA
 
-jobs=${BOTBRIDGE_TEST_JOBS:-4} # most tests wait for most of their time
+jobs=${BOTBRIDGE_TEST_JOBS:-8} # most tests wait for most of their time
 passed=0 failed=0
 status=0
 count() { # takes the last line of a log of pytest into the sum
@@ -50,23 +50,23 @@ count() { # takes the last line of a log of pytest into the sum
 }
 for preset in "${presets[@]}"; do
     echo "== unit tests, $preset"
-    ctest --preset "$preset" --no-tests=error -j "$jobs" | tee "$work/unit.log" || status=1
+    ctest --preset "$preset" --no-tests=error -j $(((jobs + 1) / 2)) | tee "$work/unit.log" || status=1
     bad=$(sed -nE 's/.* ([0-9]+) tests failed out of [0-9]+$/\1/p' "$work/unit.log")
     all=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$work/unit.log")
     passed=$((passed + ${all:-0} - ${bad:-0})) failed=$((failed + ${bad:-0}))
     echo "== wire tests, $preset"
-    BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "$jobs" --dist loadfile \
+    BOTBRIDGE_BUILD=$preset /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "$jobs" --dist loadgroup \
         2>&1 | tee "$work/wire.log" || status=1
     count "$work/wire.log"
 done
 echo "== fault runs, release: a fixed seed and a random one"
 # Each has brokers of its own. The rules themselves are tested first, on made-up histories.
-BOTBRIDGE_BUILD=release /usr/bin/python3 -m pytest tests/fault/test_check.py tests/fault/test_faults.py -q -p no:cacheprovider \
+BOTBRIDGE_BUILD=release /usr/bin/python3 -m pytest tests/fault/test_check.py tests/fault/test_faults.py -q -p no:cacheprovider -n 2 \
     2>&1 | tee "$work/fault.log" || status=1
 count "$work/fault.log"
 if [ "${1:-}" != --fast ]; then
     echo "== crash points"
-    BOTBRIDGE_TEST_JOBS=$((jobs + 1)) tests/fault/crash.sh 2>&1 | tee "$work/crash.log" || status=1
+    BOTBRIDGE_TEST_JOBS=$jobs tests/fault/crash.sh 2>&1 | tee "$work/crash.log" || status=1
     count "$work/crash.log"
 fi
 [ $status -eq 0 ] || [ "$failed" -gt 0 ] || echo "a test runner ended badly, see above" >&2
