@@ -187,7 +187,9 @@ class Scene:
         """The victim anew, told where to die."""
         self.victim.kill()
         self._live(self.lives[0])
-        self.victim.wait_ready(30 * SLOW)
+        # Who joined the first of its groups may have questions, and die, before it is ready.
+        wait_for("the victim to be ready, or dead", lambda: not self.victim.alive or re.search(self.victim.ready, self.victim.output()),
+                 30 * SLOW)
 
     def _live(self, point):
         self.victim.env = {**self.stack.env, **({"BOTBRIDGE_CRASH_AT": chosen(point)} if point else {})}

@@ -450,7 +450,7 @@ SCENARIOS = [
     Scenario("more than a bot may have", "worker", overload, ["finish.sent", "finish.answered", *DLQ_SETTLED],
              "busy and dead letter `overload`; the others their answers"),
     Scenario("drain", "worker", drain, ["release.sent", "release.answered", "group.left"], "the other worker goes on in the same bubble"),
-    Scenario("drain with work done", "worker", drain_with_dirty_offsets, ["last_commit.sent", "last_commit.answered"], "each question its answer"),
+    Scenario("drain with work done", "worker", drain_with_dirty_offsets, ["last_commit.sent", "last_commit.answered~0"], "each question its answer"),
     Scenario("store restarted empty", "worker", store_restarted_empty, ["final.sent", "final.answered"], "the end stays as it was"),
     Scenario("question", "ingress", answer,
              ["callback.verified", "open.sent", "open.answered", "request.produced", "request.reported", "reply.queued", "reply.sent", "read.sent",
