@@ -116,12 +116,16 @@ void intake_leave(struct intake *in, int64_t timeout_ms)
     *in = (struct intake){0};
 }
 
-void intake_complete(struct worker *w, const struct bus_message *record)
+bool intake_is_late(const struct worker *w, const struct bus_message *record)
 {
     struct bus_message_info info;
     bus_message_info(record, &info);
-    bool is_late = strcmp(info.topic, w->late_topic) == 0;
-    struct bus_consumer *c = is_late ? w->intake.late : w->intake.requests;
+    return strcmp(info.topic, w->late_topic) == 0;
+}
+
+void intake_complete(struct worker *w, const struct bus_message *record)
+{
+    struct bus_consumer *c = intake_is_late(w, record) ? w->intake.late : w->intake.requests;
     if (c)
         bus_consumer_complete(c, record);
 }

@@ -22,6 +22,8 @@ bool intake_is_joined(const struct intake *in);
 void intake_stop_reading(struct intake *in);
 /* At most `timeout_ms` for each; safe to repeat. */
 void intake_leave(struct intake *in, int64_t timeout_ms);
+/* Which of the two it came by. */
+bool intake_is_late(const struct worker *w, const struct bus_message *record);
 /* This record's work is done; after leaving, who reads it next finds it final. */
 void intake_complete(struct worker *w, const struct bus_message *record);
 /* Of the oldest incomplete record. */

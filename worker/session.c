@@ -144,13 +144,6 @@ static void take_message(struct session *s, const struct message *m)
         session_admit(s, m);
 }
 
-static enum session_home home_of(const struct worker *w, const struct bus_message *record)
-{
-    struct bus_message_info info;
-    bus_message_info(record, &info);
-    return strcmp(info.topic, w->late_topic) == 0 ? HOME_LATE : HOME_REQUESTS;
-}
-
 void session_new(struct worker *w, struct bus_message *record)
 {
     struct session *s = BRG_NEW(struct session);
@@ -158,7 +151,7 @@ void session_new(struct worker *w, struct bus_message *record)
     struct json *root = NULL;
     s->worker = w;
     s->record = record;
-    s->home = home_of(w, record);
+    s->home = intake_is_late(w, record) ? HOME_LATE : HOME_REQUESTS;
     crash_point_of("record.taken", s->home == HOME_LATE ? "late" : "requests");
     s->arrived_ms = loop_now_ms(w->loop);
     s->dead_reason = "";

@@ -170,21 +170,6 @@ static void take_grant(struct session *s, const struct store_reply *reply)
         s->claimed_at_ms = clock_wall_ms();
 }
 
-static unsigned parse_owed(struct bytes owed)
-{
-    unsigned set = 0;
-    while (owed.len > 0) {
-        const char *comma = memchr(owed.ptr, ',', owed.len);
-        size_t len = comma ? (size_t)(comma - owed.ptr) : owed.len;
-        struct bytes item = bytes_of(owed.ptr, len);
-        for (unsigned bit = 1; session_item_name(bit); bit <<= 1)
-            set |= bytes_eq_str(item, session_item_name(bit)) ? bit : 0;
-        len += comma ? 1 : 0;
-        owed = bytes_of(owed.ptr + len, owed.len - len);
-    }
-    return set;
-}
-
 const char *session_dead_reason(const struct session *s)
 {
     if (s->fate == FATE_UNREADABLE)
@@ -242,7 +227,7 @@ static void take_late(struct session *s, const struct store_reply *reply)
 /* Another owner, or we before a restart, ended the answer but not what it owes. */
 static void take_owed(struct session *s, const struct store_reply *reply)
 {
-    unsigned owed = parse_owed(reply->owed);
+    unsigned owed = session_items_of(reply->owed);
     crash_point("claim.owed");
     session_set_bubble(s, BUBBLE_ENDED);
     s->owed = owed;
@@ -324,7 +309,8 @@ static bool is_answered(const struct store_reply *reply)
  * takes, holds up no lane of a second reader of the record. */
 static void pass_lane_on(struct session *s, const struct store_reply *held)
 {
-    bool is_said = held->state == STREAM_FINAL && (parse_owed(held->owed) & OWE_REPLY) == 0;
+    bool is_said =
+        held->state == STREAM_FINAL && (session_items_of(held->owed) & OWE_REPLY) == 0;
     if (is_said)
         lanes_leave(&s->worker->lanes, &s->lane);
 }

@@ -143,7 +143,11 @@ void session_chat_on_loss(struct session *s); /* the store lost its notes */
 
 /* session_settle.c */
 const char *session_item_name(unsigned item); /* in the store; NULL past the last */
+unsigned session_items_of(struct bytes owed); /* the set in the store's list */
 void session_enter_settling(struct session *s);
+/* The store answered what a settling session asked, one call at a time. False: the rest is
+ * done, or repeated later. */
+bool session_settling_heard(struct session *s, const struct store_reply *reply);
 void session_settle(struct session *s);
 void session_renew(struct session *s); /* the lease, and what is known of polls */
 /* Waits until `due_ms`, or until the lease wants to be renewed. */

@@ -143,15 +143,9 @@ static void on_noted(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
     crash_point_of("note.answered", s->post.step == POST_DUE ? NOTE_BODY : NOTE_OUTCOME);
-    if (!session_arrived(s))
+    if (!session_settling_heard(s, reply))
         return;
-    s->is_letter_pending = false;
-    if (s->state != SESSION_SETTLING)
-        return;
-    if (reply->outcome != STORE_DONE) {
-        metric_add(&session_metrics.store_failures, 1);
-        session_stall(s);
-    } else if (reply->verdict != VERDICT_OK) {
+    if (reply->verdict != VERDICT_OK) {
         session_fenced(s);
     } else {
         set_step(s, s->post.step == POST_DUE ? POST_NOTED : POST_OVER);

@@ -34,19 +34,27 @@ static bool has_end(const struct session *s)
     return s->has_stream && s->bubble == BUBBLE_ENDED && s->final.len > 0;
 }
 
+bool session_settling_heard(struct session *s, const struct store_reply *reply)
+{
+    if (!session_arrived(s))
+        return false;
+    s->is_letter_pending = false;
+    if (s->state != SESSION_SETTLING)
+        return false;
+    if (reply->outcome == STORE_DONE)
+        return true;
+    metric_add(&session_metrics.store_failures, 1);
+    session_stall(s);
+    return false;
+}
+
 static void on_settled(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
     crash_point_of("settle.answered", session_item_name(s->settling));
-    if (!session_arrived(s))
+    if (!session_settling_heard(s, reply))
         return;
-    s->is_letter_pending = false;
-    if (s->state != SESSION_SETTLING)
-        return;
-    if (reply->outcome != STORE_DONE) {
-        metric_add(&session_metrics.store_failures, 1);
-        session_stall(s);
-    } else if (reply->verdict != VERDICT_OK) {
+    if (reply->verdict != VERDICT_OK) {
         session_fenced(s);
     } else {
         s->unsettled &= ~s->settling;
@@ -73,6 +81,21 @@ const char *session_item_name(unsigned item)
     default:
         return NULL;
     }
+}
+
+unsigned session_items_of(struct bytes owed)
+{
+    unsigned set = 0;
+    while (owed.len > 0) {
+        const char *comma = memchr(owed.ptr, ',', owed.len);
+        size_t len = comma ? (size_t)(comma - owed.ptr) : owed.len;
+        struct bytes item = bytes_of(owed.ptr, len);
+        for (unsigned bit = 1; session_item_name(bit); bit <<= 1)
+            set |= bytes_eq_str(item, session_item_name(bit)) ? bit : 0;
+        len += comma ? 1 : 0;
+        owed = bytes_of(owed.ptr + len, owed.len - len);
+    }
+    return set;
 }
 
 /* It is done; the store is told, so that no later owner does it again. */
@@ -249,8 +272,7 @@ static void take_renewal(struct session *s, const struct store_reply *reply)
     }
     s->lease_ms = s->call_sent_ms;
     if (is_ours) {
-        bool is_shown = memmem(reply->owed.ptr, reply->owed.len, "shown", 5) == NULL;
-        s->owed &= is_shown ? ~(unsigned)OWE_SHOWN : ~0u;
+        s->owed &= session_items_of(reply->owed) | ~(unsigned)OWE_SHOWN;
         session_settle(s);
     } else if (is_closed) {
         session_settle(s);
@@ -267,17 +289,8 @@ static void on_renewed(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
     crash_point("renew.answered");
-    if (!session_arrived(s))
-        return;
-    s->is_letter_pending = false;
-    if (s->state != SESSION_SETTLING)
-        return;
-    if (reply->outcome == STORE_DONE) {
+    if (session_settling_heard(s, reply))
         take_renewal(s, reply);
-        return;
-    }
-    metric_add(&session_metrics.store_failures, 1);
-    session_stall(s);
 }
 
 void session_renew(struct session *s)
