@@ -13,6 +13,7 @@ enum { MENTIONS_MAX = 512 };
 struct mention {
     struct bytes key, name;
     bool is_self;
+    int shorter; /* index of the longest other key that this one begins with, or -1 */
 };
 
 struct content {
@@ -23,6 +24,7 @@ struct content {
     bool is_self_removed;
     struct mention mentions[MENTIONS_MAX];
     size_t mention_count;
+    bool begins_key[UINT8_MAX + 1]; /* by the first byte */
 };
 
 /* --- mentions --- */
@@ -60,12 +62,27 @@ static void write_mention(struct json_writer *w, const struct json *j, const str
     json_close(w, '}');
 }
 
-/* "@_user_1" begins "@_user_10": the longest key is looked for first. */
-static int by_length(const void *a, const void *b)
+static int by_key(const void *a, const void *b)
 {
-    size_t left = ((const struct mention *)a)->key.len;
-    size_t right = ((const struct mention *)b)->key.len;
-    return (left < right) - (left > right);
+    struct bytes left = ((const struct mention *)a)->key;
+    struct bytes right = ((const struct mention *)b)->key;
+    size_t common = left.len < right.len ? left.len : right.len;
+    int order = common > 0 ? memcmp(left.ptr, right.ptr, common) : 0;
+    return order != 0 ? order : (left.len > right.len) - (left.len < right.len);
+}
+
+/* Sorted, with what each key begins with behind it. */
+static void index_mentions(struct content *c)
+{
+    struct mention *all = c->mentions;
+    qsort(all, c->mention_count, sizeof *all, by_key);
+    for (size_t i = 0; i < c->mention_count; i++) {
+        int shorter = (int)i - 1;
+        while (shorter >= 0 && !bytes_starts_with(all[i].key, all[shorter].key))
+            shorter = all[shorter].shorter;
+        all[i].shorter = shorter;
+        c->begins_key[(unsigned char)*all[i].key.ptr] = true;
+    }
 }
 
 static void read_mentions(struct content *c, const struct json *list,
@@ -87,15 +104,37 @@ static void read_mentions(struct content *c, const struct json *list,
             c->mentions[c->mention_count++] = m;
     }
     json_close(&w, ']');
-    qsort(c->mentions, c->mention_count, sizeof *c->mentions, by_length);
+    index_mentions(c);
 }
 
+static size_t common_length(struct bytes a, struct bytes b)
+{
+    size_t len = 0;
+    while (len < a.len && len < b.len && a.ptr[len] == b.ptr[len])
+        len++;
+    return len;
+}
+
+/* The mention with the longest key that `text` begins with: "@_user_1" begins "@_user_10". It
+ * is the last key that sorts before the text, or one that this key begins with. */
 static const struct mention *mention_at(const struct content *c, struct bytes text)
 {
-    for (size_t i = 0; i < c->mention_count; i++)
-        if (bytes_starts_with(text, c->mentions[i].key))
-            return &c->mentions[i];
-    return NULL;
+    if (text.len == 0 || !c->begins_key[(unsigned char)*text.ptr])
+        return NULL;
+    const struct mention wanted = {.key = text};
+    size_t from = 0, to = c->mention_count;
+    while (from < to) {
+        size_t middle = (from + to) / 2;
+        if (by_key(&c->mentions[middle], &wanted) <= 0)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    int at = (int)from - 1;
+    size_t common = at < 0 ? 0 : common_length(c->mentions[at].key, text);
+    while (at >= 0 && c->mentions[at].key.len > common)
+        at = c->mentions[at].shorter;
+    return at < 0 ? NULL : &c->mentions[at];
 }
 
 static bool is_space(char c)

@@ -1,5 +1,6 @@
 /* What the codec costs per call, on one thread, without any I/O. */
 #include "envelope/envelope.h"
+#include "platform/bosshi.h"
 #include "platform/wecom.h"
 #include "json/json_writer.h"
 
@@ -18,6 +19,8 @@ static struct buf refresh_body, refresh_query, question;
 static struct wecom_query refresh;
 static struct bytes content;
 static struct message message;
+static struct buf mentioning;
+static struct json *mentions;
 
 static void open_refresh(void)
 {
@@ -91,6 +94,17 @@ static void decode_record(void)
     struct json *root = NULL;
     BRG_CHECK(envelope_decode(buf_bytes(&envelope.value), &hint, &m, &root, NULL) == BRG_OK);
     json_free(root);
+}
+
+static void read_mentions(void)
+{
+    const struct bosshi_self self = {.open_id = ""};
+    const struct bosshi_message m = {
+        .type = BYTES_LIT("text"), .content = buf_bytes(&mentioning), .mentions = mentions};
+    struct bosshi_content read;
+    bosshi_content_init(&read, ENVELOPE_VALUE_MAX_BYTES);
+    BRG_CHECK(!bosshi_read_content(&m, &self, &read));
+    bosshi_content_free(&read);
 }
 
 /* Processor time of this thread: others on the machine cost only their share of the caches. */
@@ -172,6 +186,24 @@ static void make_content(struct buf *text)
                                    "ETA 11-22\n- 风险:\"依赖方\"尚未确认上线时间 😀\n"));
 }
 
+/* As bad as they get: many mentions, whose keys nearly match all over a long text. */
+static void make_mentions(void)
+{
+    enum { MENTIONS = 512, REPEATS = 3000 };
+    static const char stem[] = "@_user_with_a_rather_long_common_prefix_";
+    struct buf list;
+    buf_init(&list, ENVELOPE_VALUE_MAX_BYTES);
+    for (int i = 0; i < MENTIONS; i++)
+        buf_printf(&list, "%s{\"key\":\"%s%04d\",\"name\":\"n\"}", i > 0 ? "," : "[", stem, i);
+    buf_append_char(&list, ']');
+    mentions = json_parse(buf_bytes(&list), JSON_PEER, NULL);
+    buf_free(&list);
+    buf_append_str(&mentioning, "{\"text\":\"");
+    for (int i = 0; i < REPEATS; i++)
+        buf_printf(&mentioning, "%sx@_u", stem);
+    buf_append_str(&mentioning, "\"}");
+}
+
 int main(void)
 {
     static const size_t sizes[] = {300, 700, 2048, WECOM_CONTENT_MAX_BYTES};
@@ -191,9 +223,12 @@ int main(void)
     make_refresh();
     make_question();
     make_content(&text);
+    buf_init(&mentioning, ENVELOPE_VALUE_MAX_BYTES);
+    make_mentions();
 
     measure("open and parse a refresh", refresh_body.len, open_refresh);
     measure("parse a question", question.len, parse_question);
+    measure("read 512 mentions", mentioning.len, read_mentions);
     measure("envelope encode", 0, encode_record);
     measure("envelope decode", envelope.value.len, decode_record);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -206,6 +241,8 @@ int main(void)
     measure("  of which SHA-1", content.len, sha1_content);
 
     envelope_free(&envelope);
+    json_free(mentions);
+    buf_free(&mentioning);
     buf_free(&text);
     buf_free(&question);
     buf_free(&refresh_query);

@@ -9,6 +9,8 @@
 #include "platform/bosshi.h"
 #include "support_wecom.h"
 
+#include <time.h>
+
 enum { TEXT_MAX = 1 << 20 };
 
 static void same(struct bytes given, const char *expected)
@@ -287,6 +289,59 @@ static void mentions_of_odd_form(void **state)
           "@_user_1", "");
 }
 
+/* The longest key counts, whatever the keys share and in whatever order they come. */
+static void keys_that_begin_each_other(void **state)
+{
+    (void)state;
+    static const char keys[] =
+        "[{\"key\":\"@a\",\"name\":\"1\"},{\"key\":\"@abc\",\"name\":\"3\"},"
+        "{\"key\":\"@\",\"name\":\"0\"},{\"key\":\"@abd\",\"name\":\"4\"},"
+        "{\"key\":\"@ab\",\"name\":\"2\"},{\"key\":\"x\",\"name\":\"9\"}]";
+    reads("text", "{\"text\":\"@abc@abd@abe@ac@b@ax\"}", keys, &nobody, "@3@4@2e@1c@0b@1@9",
+          "");
+    reads("text", "{\"text\":\"@ab\"}", keys, &nobody, "@2", "");
+    reads("text", "{\"text\":\"\"}", keys, &nobody, "", "");
+}
+
+/* A message of `count` mentions whose keys nearly match everywhere in its 130 KB. */
+static double seconds_for_mentions(size_t count)
+{
+    enum { REPEATS = 3000 };
+    static const char stem[] = "@_user_with_a_rather_long_common_prefix_";
+    struct buf mentions, content;
+    buf_init(&mentions, TEXT_MAX);
+    buf_init(&content, TEXT_MAX);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&mentions, "%s{\"key\":\"%s%04zu\",\"name\":\"n\"}", i > 0 ? "," : "[", stem,
+                   i);
+    buf_append_str(&mentions, "]");
+    buf_append_str(&content, "{\"text\":\"");
+    for (int i = 0; i < REPEATS; i++)
+        buf_printf(&content, "%sx@_u", stem);
+    buf_append_str(&content, "\"}");
+    struct json *list = json_parse(buf_bytes(&mentions), JSON_PEER, NULL);
+    struct bosshi_message m = {
+        .type = BYTES_LIT("text"), .content = buf_bytes(&content), .mentions = list};
+    struct bosshi_content out;
+    bosshi_content_init(&out, TEXT_MAX);
+    clock_t begin = clock();
+    assert_null(bosshi_read_content(&m, &nobody, &out));
+    double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    bosshi_content_free(&out);
+    json_free(list);
+    buf_free(&content);
+    buf_free(&mentions);
+    return seconds;
+}
+
+static void many_mentions_cost_little_more_than_one(void **state)
+{
+    (void)state;
+    double one = seconds_for_mentions(1), many = seconds_for_mentions(512);
+    if (many > 20 * one + 0.02)
+        fail_msg("%.0f ms with 512 mentions, %.0f ms with one", 1e3 * many, 1e3 * one);
+}
+
 static void rich_text(void **state)
 {
     (void)state;
@@ -482,6 +537,8 @@ int main(void)
         cmocka_unit_test(who_sent_it),
         cmocka_unit_test(mentions_by_name),
         cmocka_unit_test(mentions_of_odd_form),
+        cmocka_unit_test(keys_that_begin_each_other),
+        cmocka_unit_test(many_mentions_cost_little_more_than_one),
         cmocka_unit_test(rich_text),
         cmocka_unit_test(attachments),
         cmocka_unit_test(unknown_types),
