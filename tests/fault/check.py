@@ -58,7 +58,7 @@ def is_text_lost(h, q, begin, end):
 
 def is_forgotten(h, q):
     """The store lost the question before its offset was committed: whoever reads the record then does it all again."""
-    return lost_store(h, q.asked, max(q.over, committed_at(h, q)))
+    return lost_store(h, q.asked, until_committed(h, q))
 
 
 def committed_at(h, q):
@@ -68,6 +68,11 @@ def committed_at(h, q):
         if all(s.committed.get(partition, 0) > offset for partition, offset in places):
             return s.at
     return float("inf")
+
+
+def until_committed(h, q):
+    """When its bubble had ended and nothing would be done for it any more: letter and event come after the end."""
+    return max(q.over, committed_at(h, q))
 
 
 def goes_on(h, q):
@@ -363,7 +368,7 @@ def dead_letters(h):
             yield f"ended with the {kind} and left no dead letter", q, q.over
         elif (kind == "answer" or kind == "busy" and not q.response_code) and n > 0:
             yield f"ended with {kind} and left {n} dead letters", q, q.over
-        elif n > 1 and not h.near(q.asked, q.over, EFFECT_S):
+        elif n > 1 and not h.near(q.asked, until_committed(h, q), EFFECT_S):
             yield f"left {n} dead letters", q, q.over
 
 
@@ -377,7 +382,7 @@ def answer_events(h):
             continue
         if not left[q.stream]:
             yield "answered and left no event", q, q.over
-        elif len(left[q.stream]) > 1 and not h.near(q.asked, q.over, EFFECT_S):
+        elif len(left[q.stream]) > 1 and not h.near(q.asked, until_committed(h, q), EFFECT_S):
             yield f"left {len(left[q.stream])} events", q, q.over
 
 

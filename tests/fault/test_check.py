@@ -219,6 +219,15 @@ def test_letters(case):
     assert case.rules() == ["answer_events"]
 
 
+def test_a_second_event_is_explained_until_the_commit(case):
+    case.h.answer_events *= 2
+    assert case.rules() == ["answer_events"]
+    case.fault("kill-worker", "worker0", 13.5, 20)      # after the bubble's end
+    assert case.rules() == []
+    case.h.faults[0].begin = 14.5                       # after the offset was committed
+    assert case.rules() == ["answer_events"]
+
+
 def test_response_url(case):
     case.q.response_code = "c"
     answer = case.q.answer(0)
