@@ -1,6 +1,7 @@
 #include "json/json_c.h"
 
 #include "json/json.h"
+#include "json/json_check.h"
 #include "json/json_writer.h"
 
 /* struct json has no body: every pointer to one is a json_object, which json-c wants without
@@ -145,7 +146,13 @@ static void write_int(struct buf *out, struct json_object *o)
 /* json-c keeps the text a number was read from, so 1.10 stays 1.10. */
 static void write_double(struct buf *out, struct json_object *o)
 {
-    buf_append_str(out, json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+    struct bytes text = bytes_of_str(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+    struct bytes mark = BYTES_LIT(JSON_WIDE_MARK);
+    size_t rest = text.len > mark.len ? text.len - mark.len : 0;
+    if (bytes_eq(bytes_of(text.ptr + rest, text.len - rest), mark) &&
+        json_is_wide(bytes_of(text.ptr, rest)))
+        text.len = rest;
+    buf_append(out, text);
 }
 
 static void write_string(struct buf *out, struct bytes text)

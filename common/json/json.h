@@ -22,7 +22,7 @@ enum json_type {
     JSON_NULL,
     JSON_BOOL,
     JSON_INT,
-    JSON_DOUBLE,
+    JSON_DOUBLE, /* and integers of more than 64 bits */
     JSON_STRING,
     JSON_ARRAY,
     JSON_OBJECT,

@@ -7,3 +7,6 @@
 #include <json-c/json.h>
 #undef json_bool
 #undef json_type
+
+/* An exponent of ours, behind integers that json-c would clamp. */
+#define JSON_WIDE_MARK "e-00"

@@ -131,14 +131,32 @@ static bool read_digits(struct reader *r)
     return true;
 }
 
-static bool read_number(struct reader *r)
+size_t json_number_length(struct bytes text)
 {
-    if (peek(r) == '-')
-        r->at++;
-    if (peek(r) == '0')
-        r->at++;
-    else if (!read_digits(r))
+    static const char marks[] = {'+', '-', '.', 'e', 'E'};
+    size_t len = 0;
+    while (len < text.len &&
+           (is_digit(text.ptr[len]) || memchr(marks, text.ptr[len], sizeof marks)))
+        len++;
+    return len;
+}
+
+bool json_is_wide(struct bytes number)
+{
+    enum { ALWAYS_FITS = 18 }; /* digits */
+    int64_t small;
+    uint64_t large;
+    size_t sign = number.len > 0 && number.ptr[0] == '-';
+    if (number.len <= ALWAYS_FITS)
         return false;
+    for (size_t i = sign; i < number.len; i++)
+        if (!is_digit(number.ptr[i]))
+            return false;
+    return !bytes_to_i64(number, &small) && !bytes_to_u64(number, &large);
+}
+
+static bool read_fraction(struct reader *r)
+{
     if (peek(r) == '.') {
         r->at++;
         if (!read_digits(r))
@@ -150,6 +168,21 @@ static bool read_number(struct reader *r)
     if (peek(r) == '+' || peek(r) == '-')
         r->at++;
     return read_digits(r);
+}
+
+static bool read_number(struct reader *r)
+{
+    size_t start = r->at;
+    if (peek(r) == '-')
+        r->at++;
+    if (peek(r) == '0')
+        r->at++;
+    else if (!read_digits(r))
+        return false;
+    if (!read_fraction(r))
+        return false;
+    r->check->has_wide |= json_is_wide(bytes_of(r->text.ptr + start, r->at - start));
+    return true;
 }
 
 static bool read_word(struct reader *r, const char *word)
@@ -266,7 +299,7 @@ bool json_check(struct bytes text, struct json_check *check, struct json_fault *
 {
     struct reader r = {.text = text, .check = check, .fault = fault};
     check->control = SIZE_MAX;
-    check->has_nul = false;
+    check->has_nul = check->has_wide = false;
     r.at = json_utf8_prefix(text);
     if (r.at < text.len)
         return fail(&r, "not UTF-8");

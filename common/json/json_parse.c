@@ -47,27 +47,37 @@ static struct json_object *build(struct bytes text)
     return root;
 }
 
-/* NUL inside a string, which json-c takes for the end of the text, becomes \u0000. What follows
- * a backslash stays. */
-static void escape_nuls(struct buf *out, struct bytes text)
+/* What json-c would read wrongly, in other words: NUL inside a string, which it takes for the
+ * end of the text, and integers of more than 64 bits, which it clamps, as numbers with an
+ * exponent, of which it keeps the text. What follows a backslash stays. */
+static void reword(struct buf *out, struct bytes text)
 {
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == 0)
+    bool in_string = false;
+    for (size_t i = 0; i < text.len;) {
+        struct bytes rest = bytes_of(text.ptr + i, text.len - i);
+        size_t number = in_string ? 0 : json_number_length(rest);
+        size_t taken = number > 0 ? number : *rest.ptr == '\\' ? 2 : 1;
+        if (*rest.ptr == '"')
+            in_string = !in_string;
+        if (*rest.ptr == 0)
             buf_append_str(out, "\\u0000");
         else
-            buf_append_char(out, text.ptr[i]);
+            buf_append(out, bytes_of(rest.ptr, taken));
+        if (number > 0 && json_is_wide(bytes_of(rest.ptr, number)))
+            buf_append_str(out, JSON_WIDE_MARK);
+        i += taken;
     }
 }
 
-static struct json_object *build_escaped(struct bytes text)
+static struct json_object *build_reworded(struct bytes text)
 {
-    struct buf escaped;
+    struct buf reworded;
     struct json_object *root = NULL;
-    buf_init(&escaped, INT_MAX - 1);
-    escape_nuls(&escaped, text);
-    if (!escaped.overflowed)
-        root = build(buf_bytes(&escaped));
-    buf_free(&escaped);
+    buf_init(&reworded, INT_MAX - 1);
+    reword(&reworded, text);
+    if (!reworded.overflowed)
+        root = build(buf_bytes(&reworded));
+    buf_free(&reworded);
     return root;
 }
 
@@ -105,7 +115,7 @@ static struct json_object *parse(struct bytes text, enum json_mode mode,
     *fault = (struct json_fault){"the value is null", 0};
     if (mode == JSON_CONFIG)
         return build_uncommented(text);
-    return check.has_nul ? build_escaped(text) : build(text);
+    return check.has_nul || check.has_wide ? build_reworded(text) : build(text);
 }
 
 static void report(struct bytes text, enum json_mode mode, const struct json_fault *fault,

@@ -267,6 +267,10 @@ static void values_are_written_back(void **state)
         "{\"z\":1,\"a\":[true,false,null,-7,1.10,1E5],\"u\":\"\\u0000\\n\\\"\\\\/ 中😀\"}",
         "18446744073709551615",
         "-9223372036854775808",
+        "[18446744073709551616,-9223372036854775809,{\"a\":123456789012345678901234567890}]",
+        "[\"123456789012345678901234567890\",\"\\\"-99999999999999999999\",0]",
+        "99999999999999999999999e5",
+        "99999999999999999999.5",
         "[]",
         "{}",
         "\"\"",
@@ -280,6 +284,11 @@ static void values_are_written_back(void **state)
         assert_bytes(buf_bytes(&out), same[i]);
         json_free(j);
     }
+    struct json *wide = parse("{\"w\":18446744073709551616,\"s\":\"a\\u0000\"}", JSON_PEER);
+    assert_int_equal(json_type(json_get(wide, "w")), JSON_DOUBLE);
+    assert_int_equal(json_int(json_get(wide, "w"), -1), -1);
+    assert_true(json_double(json_get(wide, "w"), 0) > 1.8e19);
+    json_free(wide);
     /* A lone surrogate is no character; json-c makes U+FFFD of it. */
     struct json *j = parse("[\"\\ud800\"]", JSON_PEER);
     buf_reset(&out);
