@@ -22,7 +22,7 @@ from wecom import Bot, Question  # noqa: E402
 
 import check  # noqa: E402
 import history  # noqa: E402
-from kafka_offsets import Offsets  # noqa: E402
+from kafka_protocol import Offsets  # noqa: E402
 
 LEASE_S, SHOWN_WAIT_S, UNKNOWN_S = 2.0, 1.2, 2.0
 PAUSE_MS = 600      # a commit may take half a second to be made

@@ -15,7 +15,7 @@ import check
 import report
 import schedule
 from history import Call, History, Record
-from kafka_offsets import Unavailable
+from kafka_protocol import Unavailable
 from users import Receiver, Users
 from watch import Watch
 from world import ATTEMPTS, DEADLINE_S, LEASE_S, MARGIN_S, UNKNOWN_S, World

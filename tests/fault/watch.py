@@ -4,7 +4,7 @@ harness itself stood still (then its clocks prove nothing)."""
 import asyncio
 
 from history import Look, Sample
-from kafka_offsets import Unavailable
+from kafka_protocol import Unavailable
 
 SAMPLE_S, LOOK_S, LAG_S, STORE_S = 0.7, 0.1, 0.4, 0.12
 QUIET_S = 15.0      # this long after its settled end a stream is no longer looked at

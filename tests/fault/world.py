@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -13,44 +12,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "wire"))
 
-from stack import BIN, ROOT, SLOW, Kafka, Process, Redis, Stack, request, wait_for  # noqa: E402
+from stack import BIN, SLOW, Cluster, Redis, Stack, request, wait_for  # noqa: E402
 from wecom import Bot  # noqa: E402
 
 from history import answer_of  # noqa: E402
-from kafka_offsets import Offsets  # noqa: E402
+from kafka_protocol import Offsets  # noqa: E402
 from proxy import Link  # noqa: E402
 
 DEADLINE_S, MARGIN_S, LEASE_S, UNKNOWN_S, DRAIN_S, ATTEMPTS = 45, 8, 3.5, 15, 2, 3
 FIRST_TEXT_S, GAP_S = 8, 10     # a link may be broken for 9 s: silence for as long is no end of an answer
-
-
-class Cluster(Kafka):
-    """Nodes of one KRaft cluster, each with all roles."""
-
-    def __init__(self, directory, nodes):
-        super().__init__(directory)
-        self.nodes, self.pids = nodes, []
-
-    def start(self):
-        out = subprocess.run([ROOT / "tests" / "kafka.sh", "start", self.dir, str(self.nodes)], check=True, stdout=subprocess.PIPE,
-                             timeout=300).stdout.decode()
-        found = re.search(r"bootstrap\.servers=(\S+) pid=(\S+)", out)
-        self.servers, self.pids = found.group(1), [int(p) for p in found.group(2).split(",")]
-        return self
-
-    def signal(self, i, signum):
-        os.kill(self.pids[i], signum)
-
-    def restart(self, i):
-        out = subprocess.run([ROOT / "tests" / "kafka.sh", "restart", self.dir, str(i + 1)], check=True, stdout=subprocess.PIPE, timeout=120)
-        self.pids[i] = int(re.search(r"pid=(\d+)", out.stdout.decode()).group(1))
-
-    def thaw(self):
-        for pid in self.pids:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                pass
 
 
 class Store(Redis):

@@ -143,6 +143,35 @@ class Kafka:
         return k
 
 
+class Cluster(Kafka):
+    """Nodes of one KRaft cluster, each with all roles."""
+
+    def __init__(self, directory, nodes):
+        super().__init__(directory)
+        self.nodes, self.pids = nodes, []
+
+    def start(self):
+        out = subprocess.run([ROOT / "tests" / "kafka.sh", "start", self.dir, str(self.nodes)], check=True, stdout=subprocess.PIPE,
+                             timeout=300).stdout.decode()
+        found = re.search(r"bootstrap\.servers=(\S+) pid=(\S+)", out)
+        self.servers, self.pids = found.group(1), [int(p) for p in found.group(2).split(",")]
+        return self
+
+    def signal(self, i, signum):
+        os.kill(self.pids[i], signum)
+
+    def restart(self, i):
+        out = subprocess.run([ROOT / "tests" / "kafka.sh", "restart", self.dir, str(i + 1)], check=True, stdout=subprocess.PIPE, timeout=120)
+        self.pids[i] = int(re.search(r"pid=(\d+)", out.stdout.decode()).group(1))
+
+    def thaw(self):
+        for pid in self.pids:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+
+
 class Redis:
     """`clock_off_s`: how far its wall clock is off."""
 
