@@ -22,6 +22,7 @@ struct habit {
     char *key;
     int64_t no_cards_ms;
     int64_t no_reply_ms;
+    char *unfound; /* message whose reply was not found last, NULL: replies are */
 };
 
 struct chat {
@@ -50,6 +51,7 @@ struct bosshi_call {
     bool is_card;
     bool is_refreshed; /* a token of it was refused */
     char *tenant;
+    char *reply_to;       /* "": it is no reply */
     char *url, *send_url; /* the second for a reply that falls back, else NULL */
     struct buf body, send_body;
     char *token; /* the one in use, NULL while it waits for one */
@@ -123,6 +125,7 @@ static void free_habit(struct map_node *node, void *arg)
     struct habit *h = MAP_ENTRY(node, struct habit, node);
     map_remove(&((struct bosshi_api *)arg)->habits, node);
     free(h->key);
+    free(h->unfound);
     free(h);
 }
 
@@ -243,6 +246,7 @@ static void free_call(struct bosshi_call *c)
 {
     bosshi_token_leave(&c->wait);
     free(c->tenant);
+    free(c->reply_to);
     free(c->url);
     free(c->send_url);
     free(c->token);
@@ -305,15 +309,37 @@ static bool again_with_new_token(struct bosshi_call *c, const struct bosshi_resu
     return true;
 }
 
-/* A platform without a reply call says so by the path, before it looks at anything else. */
-static bool again_as_send(struct bosshi_call *c)
+/* 404 is the path, or one message that was deleted: two unlike messages in a row are the path.
+ * A method that is refused (405) is no message's matter. */
+static void learn_no_reply(struct bosshi_call *c)
 {
-    bool is_unknown_path = c->kind == CALL_REPLY && (c->status == 404 || c->status == 405);
-    if (!is_unknown_path)
+    struct habit *h = habit_of(c->api, c->app);
+    bool is_path = c->status == 405 || (h->unfound && strcmp(h->unfound, c->reply_to) != 0);
+    free(h->unfound);
+    h->unfound = is_path ? NULL : brg_strdup(c->reply_to);
+    if (!is_path)
+        return;
+    log_warn("bosshi", "no_reply_call",
+             "app=%s hint=\"answers are sent into the chat for an hour\"", c->app->keys.app_id);
+    h->no_reply_ms = loop_now_ms(c->api->loop) + REMEMBERED_MS;
+}
+
+static void learn_reply(struct bosshi_call *c)
+{
+    struct habit *h = habit_of(c->api, c->app);
+    free(h->unfound);
+    h->unfound = NULL;
+}
+
+static bool again_as_send(struct bosshi_call *c, const struct bosshi_result *result)
+{
+    if (c->kind != CALL_REPLY)
         return false;
-    log_warn("bosshi", "no_reply_call", "app=%s hint=\"answers are sent into the chat\"",
-             c->app->keys.app_id);
-    habit_of(c->api, c->app)->no_reply_ms = loop_now_ms(c->api->loop) + REMEMBERED_MS;
+    if (result->outcome == BOSSHI_CALL_DONE)
+        learn_reply(c);
+    if (c->status != 404 && c->status != 405)
+        return false;
+    learn_no_reply(c);
     c->kind = CALL_SEND;
     free(c->url);
     c->url = c->send_url;
@@ -352,7 +378,7 @@ static void on_done(enum fetch_result result, const char *cause, void *arg)
     struct bosshi_result judged = {.retry_after_ms = c->retry_after_ms, .detail = detail};
     c->fetch = NULL;
     struct json *root = bosshi_judge(c->app, &answer, &judged, detail);
-    bool goes_on = again_as_send(c) || again_with_new_token(c, &judged);
+    bool goes_on = again_as_send(c, &judged) || again_with_new_token(c, &judged);
     if (!goes_on)
         end(c, &judged);
     json_free(root);
@@ -415,6 +441,7 @@ struct bosshi_call *bosshi_send(struct bosshi_api *api, const struct config_boss
     c->is_card = message->is_card;
     c->cb = cb;
     c->arg = arg;
+    c->reply_to = bytes_dup(is_reply ? message->reply_to : BYTES_LIT(""));
     c->url = is_reply ? bosshi_reply_url(app, message) : bosshi_send_url(app, message);
     bosshi_write_send(&c->body, app, message, is_reply);
     if (is_reply) {

@@ -1,11 +1,11 @@
 /* Calls of BOSSHI's API: messages into a chat, and the replacement of a card.
  *
  * One call gets its token, is repeated once with another where the platform refuses that, and
- * falls back from reply to send where reply is unknown. Whether it is made again after that is
- * the caller's business: a send by its `uuid`, with which the platform makes one message of all
- * repeats within an hour; an update because it carries all of the card. The codes of answers
- * are Feishu's, as hints, under those of the configuration (dossier 6.9). No text of a message
- * and no token is logged. Loop thread only. */
+ * falls back from reply to send where reply is not found. Whether it is made again after that
+ * is the caller's business: a send by its `uuid`, with which the platform makes one message of
+ * all repeats within an hour; an update because it carries all of the card. The codes of
+ * answers are Feishu's, as hints, under those of the configuration (dossier 6.9). No text of a
+ * message and no token is logged. Loop thread only. */
 #pragma once
 
 #include "bosshi_token.h"
@@ -36,6 +36,7 @@ enum { BOSSHI_DETAIL_BYTES = 160 };
 struct bosshi_result {
     enum bosshi_outcome outcome;
     int64_t code;            /* of the answer, else its HTTP status; 0: none came */
+    bool is_known;           /* it is in a table: what it means is no guess */
     int64_t retry_after_ms;  /* -1: not said */
     struct bytes message_id; /* of a send; empty where the answer has none */
     const char *detail;      /* for a person: code, traceId, then the platform's words, */

@@ -206,12 +206,17 @@ static enum bosshi_outcome outcome_of_status(int status, bool is_card)
     return is_card ? BOSSHI_CALL_NO_CARD : BOSSHI_CALL_STOP;
 }
 
+static const struct config_code *known_code(const struct config_bosshi *app, int64_t code)
+{
+    const struct config_code *found = find_code(app->api_errors, app->api_error_count, code);
+    return found ? found
+                 : find_code(known_codes, sizeof(known_codes) / sizeof(*known_codes), code);
+}
+
 static enum bosshi_outcome outcome_of_code(const struct config_bosshi *app,
                                            const struct bosshi_answer *a, int64_t code)
 {
-    const struct config_code *found = find_code(app->api_errors, app->api_error_count, code);
-    if (!found)
-        found = find_code(known_codes, sizeof(known_codes) / sizeof(*known_codes), code);
+    const struct config_code *found = known_code(app, code);
     if (found)
         return outcome_of_class(found->value);
     bool is_success = a->status >= 200 && a->status < 300;
@@ -297,6 +302,7 @@ struct json *bosshi_judge(const struct config_bosshi *app, const struct bosshi_a
     struct bytes id = json_string(json_at(root, "/data/message_id"));
     out->outcome = outcome_of(app, answer, is_read ? root : NULL, code);
     out->code = code != 0 ? code : answer->status;
+    out->is_known = code != 0 && known_code(app, code);
     if (out->outcome == BOSSHI_CALL_DONE && code == 0)
         out->code = 0;
     out->message_id = id.len > 0 ? id : json_get_string(root, "message_id");

@@ -394,9 +394,8 @@ static void hands_on_how_long_to_wait(void **state)
 
 /* --- reply --- */
 
-static void replies_or_sends(void **state)
+static void replies(void **state)
 {
-    static const struct answer unknown[] = {{404, "not found", NULL, NULL}};
     struct scene *s = *state;
     struct bosshi_outgoing m = text_message;
     configure(s, "\"reply_mode\":\"reply\"");
@@ -407,14 +406,62 @@ static void replies_or_sends(void **state)
     assert_string_equal(s->other.query, " u-1");
     expect_body(&s->other, "{\"msg_type\":\"text\",\"content\":{\"text\":\"a\"}}");
     assert_int_equal(s->send.count, 0);
-    ANSWERS(s->other, unknown);
-    o = run(s, &m);
+}
+
+static struct outcome reply_to(struct scene *s, const char *message_id)
+{
+    struct bosshi_outgoing m = text_message;
+    m.reply_to = bytes_of_str(message_id);
+    struct outcome o = run(s, &m);
     expect(&o, BOSSHI_CALL_DONE, 0);
+    return o;
+}
+
+static const struct answer not_found[] = {{404, "not found", NULL, NULL}};
+
+static void a_message_that_is_not_found_is_answered_in_the_chat(void **state)
+{
+    struct scene *s = *state;
+    configure(s, "\"reply_mode\":\"reply\"");
+    ANSWERS(s->other, not_found);
+    (void)reply_to(s, "q1~");
     assert_string_equal(s->send.query, "chat_id u-1");
-    o = run(s, &m);
-    expect(&o, BOSSHI_CALL_DONE, 0);
+    (void)reply_to(s, "q1~"); /* the same says nothing new */
     assert_int_equal(s->send.count, 2);
-    assert_int_equal(s->other.count, 1); /* remembered */
+    assert_int_equal(s->other.count, 2);
+    ANSWERS(s->other, good_send);
+    (void)reply_to(s, "q2~");
+    assert_int_equal(s->send.count, 2);
+    ANSWERS(s->other, not_found);
+    (void)reply_to(s, "q3~"); /* not in a row */
+    ANSWERS(s->other, good_send);
+    (void)reply_to(s, "q4~");
+    assert_int_equal(s->send.count, 3);
+    assert_int_equal(s->other.count, 1);
+}
+
+static void two_messages_that_are_not_found_are_the_path(void **state)
+{
+    struct scene *s = *state;
+    configure(s, "\"reply_mode\":\"reply\"");
+    ANSWERS(s->other, not_found);
+    (void)reply_to(s, "q1~");
+    (void)reply_to(s, "q2~");
+    (void)reply_to(s, "q3~");
+    assert_int_equal(s->send.count, 3);
+    assert_int_equal(s->other.count, 2);
+}
+
+static void a_method_that_is_refused_is_the_path(void **state)
+{
+    static const struct answer refused[] = {{405, "", NULL, NULL}};
+    struct scene *s = *state;
+    configure(s, "\"reply_mode\":\"reply\"");
+    ANSWERS(s->other, refused);
+    (void)reply_to(s, "q1~");
+    (void)reply_to(s, "q2~");
+    assert_int_equal(s->send.count, 2);
+    assert_int_equal(s->other.count, 1);
 }
 
 /* --- tokens --- */
@@ -586,7 +633,10 @@ int main(void)
         TEST(nobody_there_is_for_later),
         TEST(obeys_its_own_table),
         TEST(hands_on_how_long_to_wait),
-        TEST(replies_or_sends),
+        TEST(replies),
+        TEST(a_message_that_is_not_found_is_answered_in_the_chat),
+        TEST(two_messages_that_are_not_found_are_the_path),
+        TEST(a_method_that_is_refused_is_the_path),
         TEST(many_calls_share_one_token),
         TEST(a_refused_token_is_replaced_once),
         TEST(a_token_is_renewed_before_its_end),
