@@ -101,6 +101,8 @@ struct http_server {
     struct wheel_timer timer;
     struct http_callbacks callbacks;
     size_t max_body_bytes;
+    size_t max_bodies_bytes; /* 0: not bounded */
+    size_t bodies_bytes;
     unsigned max_connections;
     unsigned port;
     bool is_uncounted;
@@ -126,6 +128,7 @@ void http_server_resume(struct http_request *req);
 void http_count_answer(const struct http_server *s, int status, int64_t ms);
 void http_count_open(const struct http_server *s, int change);
 void http_count_connection(const struct http_server *s, int change);
+void http_count_body(struct http_server *s, ptrdiff_t change);
 
 /* http_connection.c */
 void http_connection_notice(void *server, struct MHD_Connection *connection, void **context,

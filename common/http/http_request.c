@@ -38,12 +38,14 @@ static void request_recycle(struct http_request *req)
     http_reply_drop(req);
     BRG_CHECK(!req->watcher); /* only while suspended */
     list_remove(&req->node);
+    http_count_body(s, -(ptrdiff_t)req->body.len);
     if (s->spare_count >= HTTP_SPARE_REQUESTS) {
         request_free(req);
         return;
     }
     empty(&req->target);
     empty(&req->body);
+    req->body.max = s->max_body_bytes;
     empty(&req->stream);
     req->connection = NULL;
     req->is_suspended = req->is_seen = req->has_body = false;
@@ -111,14 +113,15 @@ static int judge_head(struct http_request *req)
     struct http_server *s = req->server;
     if (!http_target_parse(req))
         return MHD_HTTP_BAD_REQUEST;
-    if (req->content_length > s->max_body_bytes)
-        return MHD_HTTP_CONTENT_TOO_LARGE;
     if (s->is_closing)
         return MHD_HTTP_SERVICE_UNAVAILABLE;
-    if (!s->callbacks.on_head)
-        return 0;
-    req->is_seen = true;
-    return s->callbacks.on_head(req, s->callbacks.arg);
+    int status = 0;
+    req->is_seen = s->callbacks.on_head != NULL;
+    if (s->callbacks.on_head)
+        status = s->callbacks.on_head(req, s->callbacks.arg);
+    if (status == 0 && req->content_length > req->body.max)
+        status = MHD_HTTP_CONTENT_TOO_LARGE;
+    return status;
 }
 
 static enum MHD_Result take_head(struct http_request *req, const char *method,
@@ -144,13 +147,17 @@ static enum MHD_Result take_head(struct http_request *req, const char *method,
 
 static enum MHD_Result take_body(struct http_request *req, const char *data, size_t *size)
 {
-    if (*size > req->server->max_body_bytes - req->body.len)
+    struct http_server *s = req->server;
+    if (*size > req->body.max - req->body.len)
         return http_refuse(req, MHD_HTTP_CONTENT_TOO_LARGE);
+    if (s->max_bodies_bytes > 0 && *size > s->max_bodies_bytes - s->bodies_bytes)
+        return http_refuse(req, MHD_HTTP_SERVICE_UNAVAILABLE);
     if (req->body.len == 0 && req->content_length > req->body.cap)
         (void)buf_reserve(&req->body, (size_t)req->content_length);
     buf_append(&req->body, bytes_of(data, *size));
     if (req->body.overflowed) /* no memory */
         return http_refuse(req, MHD_HTTP_SERVICE_UNAVAILABLE);
+    http_count_body(s, (ptrdiff_t)*size);
     *size = 0;
     return MHD_YES;
 }
@@ -215,6 +222,12 @@ struct bytes http_header(const struct http_request *req, const char *name)
 struct bytes http_body(const struct http_request *req)
 {
     return buf_bytes(&req->body);
+}
+
+void http_limit_body(struct http_request *req, size_t bytes)
+{
+    BRG_CHECK(req->state == REQUEST_HEAD);
+    req->body.max = bytes;
 }
 
 void http_set_context(struct http_request *req, void *context)

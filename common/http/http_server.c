@@ -30,6 +30,10 @@ static struct metric open_requests =
     METRIC(METRIC_GAUGE, "botbridge_http_open_requests", NULL, "Requests in hand");
 static struct metric open_connections =
     METRIC(METRIC_GAUGE, "botbridge_http_open_connections", NULL, "Connections of clients");
+static struct metric body_bytes = METRIC(METRIC_GAUGE, "botbridge_http_body_bytes", NULL,
+                                         "Bytes of the bodies of requests in hand");
+static struct metric body_limit =
+    METRIC(METRIC_GAUGE, "botbridge_http_body_bytes_limit", NULL, "Bound of the above");
 static struct metric connection_limit =
     METRIC(METRIC_GAUGE, "botbridge_http_open_connections_limit", NULL, "Bound of the above");
 
@@ -41,6 +45,8 @@ static void register_metrics(void)
     metric_register(&open_requests);
     metric_register(&open_connections);
     metric_register(&connection_limit);
+    metric_register(&body_bytes);
+    metric_register(&body_limit);
 }
 
 void http_count_answer(const struct http_server *s, int status, int64_t ms)
@@ -62,6 +68,13 @@ void http_count_connection(const struct http_server *s, int change)
 {
     if (!s->is_uncounted)
         metric_add(&open_connections, change);
+}
+
+void http_count_body(struct http_server *s, ptrdiff_t change)
+{
+    s->bodies_bytes += (size_t)change;
+    if (!s->is_uncounted)
+        metric_add(&body_bytes, change);
 }
 
 /* Only the format is logged: the arguments may be a peer's. */
@@ -174,9 +187,11 @@ static struct http_server *server_of(struct loop *loop, const struct http_option
     s->loop = loop;
     s->callbacks = *callbacks;
     s->max_body_bytes = options->max_body_bytes;
+    s->max_bodies_bytes = options->max_bodies_bytes;
     s->max_connections = options->max_connections;
     s->is_uncounted = options->is_uncounted;
     metric_add(&connection_limit, s->is_uncounted ? 0 : options->max_connections);
+    metric_add(&body_limit, s->is_uncounted ? 0 : (int64_t)options->max_bodies_bytes);
     wheel_timer_init(&s->timer, on_timer, s);
     list_init(&s->open);
     list_init(&s->spare);

@@ -4,7 +4,8 @@
  * on_request with its whole body and answered once, in the callback or later; an unanswered
  * request is suspended. Everything runs on the loop's thread.
  *
- * Refused here, before the caller sees them: a body over the limit (413), Transfer-Encoding
+ * Refused here: a body over the limit (413), or for which there is no room (503); and before
+ * the caller sees anything Transfer-Encoding
  * other than a single "chunked" or together with Content-Length, folded headers (400, closed:
  * request smuggling behind a proxy, not refused by libmicrohttpd 0.9.75), headers over the
  * connection's memory (431).
@@ -37,7 +38,8 @@ struct http_callbacks {
 struct http_options {
     const char
         *listen; /* "127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0"; port 0 takes a free one */
-    size_t max_body_bytes;
+    size_t max_body_bytes;   /* of one request, unless http_limit_body says otherwise */
+    size_t max_bodies_bytes; /* of all requests in hand, past it 503; 0: not bounded */
     unsigned max_connections;
     unsigned idle_timeout_s; /* of a connection that is not suspended (slow clients); from the
                               * last answer to the end of the next request it may take twice
@@ -64,6 +66,9 @@ bool http_query(const struct http_request *req, const char *name,
                 struct bytes *value);                                       /* decoded */
 struct bytes http_header(const struct http_request *req, const char *name); /* or empty */
 struct bytes http_body(const struct http_request *req);
+
+/* In on_head: the bound of this request's body. */
+void http_limit_body(struct http_request *req, size_t bytes);
 
 /* One pointer for the caller's own state. */
 void http_set_context(struct http_request *req, void *context);

@@ -46,6 +46,10 @@ static void on_timer(struct wheel_timer *timer, void *arg)
 static int on_head(struct http_request *req, void *arg)
 {
     struct http_fixture *f = arg;
+    if (bytes_eq_str(http_path(req), "/large"))
+        http_limit_body(req, 2 * HTTP_LIMIT);
+    else if (bytes_eq_str(http_path(req), "/small"))
+        http_limit_body(req, 1);
     if (f->head_status == 405)
         http_reply_header(req, "Allow", "POST");
     return f->head_status;
@@ -76,7 +80,7 @@ void http_fixture_request(struct http_request *req, void *arg)
         http_reply_text(req, 200, "text/plain", query);
     } else if (bytes_eq_str(path, "/echo")) {
         http_reply_text(req, 200, "application/json", http_body(req));
-    } else if (bytes_eq_str(path, "/size")) {
+    } else if (bytes_eq_str(path, "/size") || bytes_eq_str(path, "/large")) {
         struct buf body;
         buf_init(&body, 64);
         buf_printf(&body, "got %zu", http_body(req).len);

@@ -84,6 +84,40 @@ static void bounds_bodies(void **state)
     assert_int_equal(http_server_open_requests(f->server), 0);
 }
 
+static void bounds_a_body_by_its_route(void **state)
+{
+    struct http_fixture *f = *state;
+    http_start(f, http_usual);
+    for (int i = 0; i < 2; i++) { /* a request that is used again has the usual bound again */
+        assert_flood(f, POST("/large") "Content-Length: 524288\r\n" CLOSE, false,
+                     2 * HTTP_LIMIT, "got 524288");
+        assert_flood(f, POST("/large") CHUNKED CLOSE, true, 2 * HTTP_LIMIT, "got 524288");
+        assert_flood(f, POST("/large") "Content-Length: 524289\r\n\r\n", false,
+                     2 * HTTP_LIMIT + 1, " 413 ");
+        assert_flood(f, POST("/large") CHUNKED "\r\n", true, 2 * HTTP_LIMIT + 1, " 413 ");
+        assert_flood(f, POST("/small") "Content-Length: 2\r\n\r\n", false, 2, " 413 ");
+        assert_flood(f, POST("/size") "Content-Length: 262145\r\n\r\n", false, HTTP_LIMIT + 1,
+                     " 413 ");
+        assert_flood(f, POST("/size") CHUNKED "\r\n", true, HTTP_LIMIT + 1, " 413 ");
+    }
+    assert_int_equal(f->delivered, 4);
+}
+
+static void bounds_bodies_together(void **state)
+{
+    struct http_fixture *f = *state;
+    struct http_options options = http_usual;
+    options.max_bodies_bytes = HTTP_LIMIT;
+    http_start(f, options);
+    for (int i = 0; i < 3; i++) { /* what was answered makes room */
+        assert_flood(f, POST("/size") CHUNKED CLOSE, true, HTTP_LIMIT, "got 262144");
+        assert_flood(f, POST("/large") "Content-Length: 262145\r\n\r\n", false, HTTP_LIMIT + 1,
+                     " 503 ");
+        assert_flood(f, POST("/large") CHUNKED "\r\n", true, HTTP_LIMIT + 1, " 503 ");
+    }
+    assert_int_equal(http_server_open_requests(f->server), 0);
+}
+
 #define HIDDEN "GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
 
 static const char *const smuggling_heads[] = {
@@ -222,6 +256,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HTTP_TEST(bounds_bodies),
+        HTTP_TEST(bounds_a_body_by_its_route),
+        HTTP_TEST(bounds_bodies_together),
         HTTP_TEST(refuses_smuggling),
         HTTP_TEST(reads_no_framing_into_folds),
         HTTP_TEST(refuses_large_headers),
