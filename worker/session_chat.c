@@ -13,7 +13,7 @@ void chat_set_step(struct session *s, enum chat_step step)
         [CHAT_IDLE] = BIT(CHAT_DUE) | BIT(CHAT_NOTED) | BIT(CHAT_UPDATING) | BIT(CHAT_SENT) |
                       BIT(CHAT_ENDING) | BIT(CHAT_OVER),
         [CHAT_DUE] = BIT(CHAT_NOTED),
-        [CHAT_NOTED] = BIT(CHAT_SENDING) | BIT(CHAT_ENDING) | BIT(CHAT_OVER),
+        [CHAT_NOTED] = BIT(CHAT_SENDING) | BIT(CHAT_SENT) | BIT(CHAT_ENDING) | BIT(CHAT_OVER),
         [CHAT_SENDING] = BIT(CHAT_NOTED) | BIT(CHAT_SENT) | BIT(CHAT_IDLE) | BIT(CHAT_ENDING) |
                          BIT(CHAT_OVER),
         [CHAT_SENT] = BIT(CHAT_IDLE),
@@ -80,17 +80,26 @@ static void set_receiver(struct session *s, const struct message *m)
     c->tenant = bytes_dup(m->tenant);
 }
 
-/* Too old to be answered at all, or old enough for a word about that. */
+/* Too old to be answered at all, or old enough for a word about that: what kept it, the
+ * platform or a worker that was not there, is all one to the user. */
 static void judge_age(struct session *s, const struct message *m)
 {
     const struct config_bosshi *app = chat_app(s);
-    if (m->sent_at_ms <= 0)
-        return;
-    s->chat->is_late =
-        app->late_text[0] != '\0' && m->received_at_ms - m->sent_at_ms > app->late_after_ms;
-    bool is_too_old = store_now_ms(s->worker->store) - m->sent_at_ms > app->max_age_ms;
-    if (is_too_old && s->fate == FATE_ANSWER)
+    int64_t now_ms = store_now_ms(s->worker->store);
+    int64_t since_ms = m->sent_at_ms > 0 ? m->sent_at_ms : m->received_at_ms;
+    s->chat->useful_until_ms = since_ms + app->max_age_ms;
+    s->chat->is_late = app->late_text[0] != '\0' && now_ms - since_ms > app->late_after_ms;
+    if (now_ms > s->chat->useful_until_ms && s->fate == FATE_ANSWER)
         s->fate = FATE_EXPIRED;
+}
+
+void session_chat_wind_clock(struct session *s)
+{
+    if (!s->chat)
+        return;
+    int64_t until_ms = store_now_ms(s->worker->store) + s->bot->stream_deadline_ms;
+    int64_t useful_ms = s->chat->useful_until_ms;
+    s->deadline_at_ms = until_ms < useful_ms ? until_ms : useful_ms;
 }
 
 static void reset(struct session *s)
@@ -103,8 +112,8 @@ static void reset(struct session *s)
     c->is_part = c->is_refused = c->has_card = c->is_frozen = false;
     c->is_repeated = c->has_slot = c->is_judged = false;
     c->stale_notes += c->is_note_pending;
-    c->is_note_pending = false;
-    c->said_parts = c->failures = 0;
+    c->is_note_pending = c->is_unsure = false;
+    c->said_parts = c->failures = c->updates = 0;
     c->said_bytes = c->next_bytes = 0;
     c->noted_ms = c->due_ms = c->updated_ms = 0;
     c->outcome = BOSSHI_CALL_DONE;
@@ -262,10 +271,28 @@ static bool is_on_card(const struct session_chat *c)
     return c->on_card.len > 0 && bytes_eq(buf_bytes(&c->on_card), buf_bytes(&c->sending));
 }
 
+/* Platforms are said to drop edits of a message that was edited often, without a word: growing
+ * takes at most updates_max of them, ever more apart, and the last one finds room. */
+static int64_t update_interval_ms(const struct session *s)
+{
+    enum { STEPS = 5 };
+    const struct config_bosshi *app = chat_app(s);
+    int64_t of_a_step = (app->updates_max + STEPS - 1) / STEPS;
+    if (chat_is_final(s) || app->updates_max == 0)
+        return app->update_interval_ms;
+    return app->update_interval_ms << (s->chat->updates / of_a_step);
+}
+
+static bool may_grow(const struct session *s)
+{
+    int64_t most = chat_app(s)->updates_max;
+    return most == 0 || s->chat->updates < most;
+}
+
 static void replace_card(struct session *s)
 {
     struct session_chat *c = s->chat;
-    int64_t due_ms = c->updated_ms + chat_app(s)->update_interval_ms;
+    int64_t due_ms = c->updated_ms + update_interval_ms(s);
     if (c->updated_ms > 0 && session_now(s) < due_ms)
         chat_wait(s, due_ms);
     else if (chat_may_call(s))
@@ -281,10 +308,10 @@ static void grow(struct session *s)
     bool is_still = c->is_frozen || (c->has_card && c->card_id.len == 0) || is_on_card(c);
     if (c->sending.len == 0 || is_still)
         return;
-    if (c->has_card)
-        replace_card(s);
-    else
+    if (!c->has_card)
         begin_send(s, false);
+    else if (may_grow(s))
+        replace_card(s);
 }
 
 /* The final text: into the card, or where there is none that takes it into messages of its own.
@@ -318,16 +345,15 @@ static void deliver(struct session *s)
 {
     struct session_chat *c = s->chat;
     int64_t age_ms = store_now_ms(s->worker->store) - c->noted_ms;
-    if (c->is_repeated && age_ms > UUID_GOOD_MS) {
-        snprintf(c->error, sizeof(c->error), "sent an hour ago, unknown whether taken");
-        chat_end(s, BOSSHI_CALL_UNKNOWN, 0);
-        chat_go_on(s);
-        return;
-    }
     if (chat_is_final(s))
         write_part(s, &c->sending);
     else
         write_growing(s, &c->sending);
+    if (c->is_repeated && age_ms > UUID_GOOD_MS) {
+        chat_take_unsure(s, 0);
+        chat_go_on(s);
+        return;
+    }
     if (c->sending.len > 0 && chat_may_call(s))
         chat_send(s);
 }

@@ -5,6 +5,8 @@
 #include "log/log.h"
 #include "session_chat_parts.h"
 
+#include <inttypes.h>
+
 enum {
     CHAT_RETRY_BASE_MS = 500,
     CHAT_RETRY_CAP_MS = 10000,
@@ -100,10 +102,36 @@ void chat_take_said(struct session *s)
     c->said_parts++;
     c->said_bytes = c->next_bytes;
     c->noted_ms = 0;
-    if (c->said_bytes >= chat_whole(s).len)
-        chat_end(s, BOSSHI_CALL_DONE, 0);
-    else
+    if (c->said_bytes < chat_whole(s).len)
         chat_set_step(s, CHAT_SENT);
+    else if (c->is_unsure)
+        chat_end(s, BOSSHI_CALL_UNKNOWN, c->unsure_code);
+    else
+        chat_end(s, BOSSHI_CALL_DONE, 0);
+}
+
+void chat_describe_unsure(struct session *s)
+{
+    struct session_chat *c = s->chat;
+    snprintf(c->error, sizeof(c->error), "message %u: unknown whether taken, code %" PRId64,
+             c->said_parts, c->unsure_code);
+}
+
+void chat_take_unsure(struct session *s, int64_t code)
+{
+    struct session_chat *c = s->chat;
+    log_warn("session", "chat_unsure", "stream=%s message=%u code=%" PRId64, s->id.text,
+             c->said_parts + 1, code);
+    if (c->is_part) {
+        c->is_unsure = true;
+        c->unsure_code = code;
+        chat_take_said(s);
+        chat_describe_unsure(s);
+    } else {
+        take_card(s, BYTES_LIT(""));
+    }
+    c->failures = 0;
+    c->is_repeated = false;
 }
 
 static void take_sent(struct session *s, const struct bosshi_result *r)
@@ -132,7 +160,10 @@ static void on_sent(struct session *s, const struct bosshi_result *r)
         return;
     }
     keep_error(s, r);
-    if (r->outcome == BOSSHI_CALL_NO_CARD && !c->is_text) {
+    bool is_refused = r->outcome == BOSSHI_CALL_NO_CARD || r->outcome == BOSSHI_CALL_STOP;
+    if (is_refused && c->is_part && c->is_repeated && !r->is_known) {
+        chat_take_unsure(s, r->code);
+    } else if (r->outcome == BOSSHI_CALL_NO_CARD && !c->is_text) {
         c->is_text = true;
         /* A repeat may be refused only because the first was taken. */
         c->is_refused =
@@ -140,7 +171,7 @@ static void on_sent(struct session *s, const struct bosshi_result *r)
         c->noted_ms = 0;
         chat_set_step(s, CHAT_IDLE);
     } else if (is_for_later(r->outcome) && try_later(s, r)) {
-        c->is_repeated = c->is_repeated || r->outcome != BOSSHI_CALL_REFRESH;
+        c->is_repeated = c->is_repeated || r->outcome == BOSSHI_CALL_UNKNOWN;
         chat_set_step(s, CHAT_NOTED);
     } else {
         chat_end(s, r->outcome, r->code);
@@ -151,6 +182,7 @@ static void on_updated(struct session *s, const struct bosshi_result *r)
 {
     struct session_chat *c = s->chat;
     bool is_done = r->outcome == BOSSHI_CALL_DONE;
+    c->updates += is_done || r->outcome == BOSSHI_CALL_UNKNOWN;
     buf_reset(&c->on_card);
     if (is_done) {
         c->failures = 0;

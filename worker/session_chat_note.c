@@ -5,6 +5,8 @@
 #include <inttypes.h>
 
 #define NO_ID "-"
+#define LATE "late"
+#define PROMPT "prompt"
 
 enum { NOTE_MAX_BYTES = 128 };
 
@@ -24,12 +26,17 @@ static void write_note(struct session *s, const char *field, struct buf *out)
 {
     const struct session_chat *c = s->chat;
     const char *form = c->is_text ? "t" : "c";
+    const char *late = c->is_late ? LATE : PROMPT;
     if (strcmp(field, NOTE_CARD) == 0)
-        buf_append_i64(out, c->noted_ms);
+        buf_printf(out, "%" PRId64 " %s", c->noted_ms, late);
     else if (strcmp(field, NOTE_PART) == 0)
-        buf_printf(out, "%u %zu %s %" PRId64, c->said_parts, c->said_bytes, form, c->noted_ms);
+        buf_printf(out, "%u %zu %s %s %" PRId64, c->said_parts, c->said_bytes, form, late,
+                   c->noted_ms);
+    else if (strcmp(field, NOTE_SAID) == 0 && c->is_unsure)
+        buf_printf(out, "%u %zu %s %s %" PRId64, c->said_parts, c->said_bytes, form, late,
+                   c->unsure_code);
     else if (strcmp(field, NOTE_SAID) == 0)
-        buf_printf(out, "%u %zu %s", c->said_parts, c->said_bytes, form);
+        buf_printf(out, "%u %zu %s %s", c->said_parts, c->said_bytes, form, late);
     else if (strcmp(field, NOTE_REPLY) == 0)
         buf_printf(out, "%s %" PRId64, bosshi_outcome_name(c->outcome), c->code);
     else if (c->card_id.len > 0)
@@ -111,8 +118,10 @@ void session_chat_on_loss(struct session *s)
     bool is_ours = session_is_live(s) || chat_is_final(s) || s->state == SESSION_FINISHING;
     if (!c || !is_ours)
         return;
-    if (c->has_card)
+    if (c->has_card) {
+        send_note(s, NOTE_CARD, on_renoted);
         send_note(s, NOTE_CARD_ID, on_renoted);
+    }
     if (c->said_parts > 0)
         send_note(s, NOTE_SAID, on_renoted);
     if (c->step == CHAT_OVER && chat_is_final(s))
@@ -134,22 +143,51 @@ static size_t words_of(struct bytes note, struct bytes *words, size_t max)
     return count;
 }
 
-static bool read_place(struct session *s, const struct bytes *words)
+/* What `part` and `said` tell. */
+struct place {
+    uint64_t parts, bytes;
+    bool is_text, is_late;
+    struct bytes more; /* time of the one, code of the other, or empty */
+};
+
+static bool read_place(struct bytes note, struct place *p)
+{
+    struct bytes words[5] = {{0}};
+    if (words_of(note, words, 5) < 4)
+        return false;
+    p->is_text = bytes_eq_str(words[2], "t");
+    p->is_late = bytes_eq_str(words[3], LATE);
+    p->more = words[4];
+    return bytes_to_u64(words[0], &p->parts) && bytes_to_u64(words[1], &p->bytes);
+}
+
+static void take_place(struct session *s, const struct place *p)
 {
     struct session_chat *c = s->chat;
-    uint64_t parts, at;
-    if (!bytes_to_u64(words[0], &parts) || !bytes_to_u64(words[1], &at))
+    c->said_parts = (unsigned)p->parts;
+    c->said_bytes = (size_t)p->bytes;
+    c->is_text = p->is_text;
+    c->is_late = p->is_late;
+}
+
+static bool resume_said(struct session *s, struct bytes note)
+{
+    struct session_chat *c = s->chat;
+    struct place said;
+    if (!read_place(note, &said))
         return false;
-    c->said_parts = (unsigned)parts;
-    c->said_bytes = (size_t)at;
-    c->is_text = bytes_eq_str(words[2], "t");
+    take_place(s, &said);
+    c->is_unsure = said.more.len > 0 && bytes_to_i64(said.more, &c->unsure_code);
+    if (c->is_unsure)
+        chat_describe_unsure(s);
     return true;
 }
 
-static void resume_send(struct session *s, bool is_part, struct bytes at)
+static void resume_send(struct session *s, bool is_part, struct bytes note)
 {
     struct session_chat *c = s->chat;
-    if (!bytes_to_i64(at, &c->noted_ms))
+    struct bytes at = {0};
+    if (words_of(note, &at, 1) == 0 || !bytes_to_i64(at, &c->noted_ms))
         c->noted_ms = store_now_ms(s->worker->store);
     c->is_part = is_part;
     c->is_repeated = true;
@@ -174,30 +212,42 @@ static void resume_outcome(struct session *s, struct bytes note)
     chat_set_step(s, CHAT_OVER);
 }
 
-void session_chat_resume(struct session *s, struct bytes notes)
+static bool resume_part(struct session *s, struct bytes note)
+{
+    struct place part;
+    if (!read_place(note, &part) || part.parts < s->chat->said_parts)
+        return false;
+    take_place(s, &part);
+    resume_send(s, true, part.more);
+    return true;
+}
+
+static void resume_card(struct session *s, struct bytes note, struct bytes id)
 {
     struct session_chat *c = s->chat;
-    struct bytes words[4] = {{0}};
-    if (!c || c->step != CHAT_IDLE)
-        return;
-    struct bytes card = session_note_of(notes, NOTE_CARD);
-    struct bytes id = session_note_of(notes, NOTE_CARD_ID);
-    struct bytes part = session_note_of(notes, NOTE_PART);
-    struct bytes said = session_note_of(notes, NOTE_SAID);
-    struct bytes reply = session_note_of(notes, NOTE_REPLY);
+    struct bytes words[2] = {{0}};
+    if (words_of(note, words, 2) == 2)
+        c->is_late = bytes_eq_str(words[1], LATE);
     c->has_card = id.len > 0;
     if (c->has_card && !bytes_eq_str(id, NO_ID))
         buf_append(&c->card_id, id);
     if (c->has_card)
         c->is_text = false;
-    bool has_said = words_of(said, words, 3) == 3 && read_place(s, words);
-    unsigned done = has_said ? c->said_parts : 0;
+}
+
+void session_chat_resume(struct session *s, struct bytes notes)
+{
+    struct session_chat *c = s->chat;
+    if (!c || c->step != CHAT_IDLE)
+        return;
+    struct bytes card = session_note_of(notes, NOTE_CARD);
+    struct bytes reply = session_note_of(notes, NOTE_REPLY);
+    resume_card(s, card, session_note_of(notes, NOTE_CARD_ID));
+    bool has_said = resume_said(s, session_note_of(notes, NOTE_SAID));
     if (reply.len > 0)
         resume_outcome(s, reply);
-    else if (words_of(part, words, 4) == 4 && read_place(s, words) && c->said_parts >= done)
-        resume_send(s, true, words[3]);
-    else if (has_said)
-        (void)(words_of(said, words, 3) == 3 && read_place(s, words));
+    else if (resume_part(s, session_note_of(notes, NOTE_PART)) || has_said)
+        return;
     else if (card.len > 0 && !c->has_card)
         resume_send(s, false, card);
 }

@@ -31,4 +31,8 @@ void chat_send(struct session *s);
 void chat_update(struct session *s);
 /* What is in `sending` is before the user: the part up to next_bytes is said. */
 void chat_take_said(struct session *s);
+/* It may be before the user, which nobody will know: it counts as sent. `code` is of the answer
+ * to its repeat. */
+void chat_take_unsure(struct session *s, int64_t code);
+void chat_describe_unsure(struct session *s);
 void chat_end(struct session *s, enum bosshi_outcome outcome, int64_t code);

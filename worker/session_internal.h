@@ -125,7 +125,9 @@ struct bytes session_note_of(struct bytes notes, const char *field);
 
 /* session_chat.c: the messages in a chat; all are safe where the platform polls, but
  * session_chat_visible */
-void session_chat_init(struct session *s);  /* once the bot is known */
+void session_chat_init(struct session *s); /* once the bot is known */
+/* The answer has its whole time from now on, as far as it is of use then. */
+void session_chat_wind_clock(struct session *s);
 void session_chat_stop(struct session *s);  /* a call, whose outcome stays unknown */
 void session_chat_clear(struct session *s); /* stops a call, forgets all */
 void session_chat_free(struct session *s);

@@ -45,6 +45,7 @@ struct config_bosshi {
     char *app_secret;
     /* callbacks */
     bool check_signature;
+    enum bosshi_proof card_proof;
     char *signature_header, *timestamp_header, *nonce_header;
     char **event_types;
     enum conversation_scope conversation;
@@ -66,7 +67,7 @@ struct config_bosshi {
     size_t api_error_count;
     /* answers */
     enum bosshi_stream stream;
-    int64_t update_interval_ms, chat_interval_ms;
+    int64_t update_interval_ms, updates_max, chat_interval_ms;
     int64_t text_limit, card_limit;
     enum bosshi_unit text_limit_unit; /* of both */
     char *card_header;                /* "" none */
@@ -115,7 +116,7 @@ struct config {
     struct {
         char *listen, *admin;
         bool share_port;
-        int64_t max_body_bytes, max_connections, idle_timeout_ms;
+        int64_t max_body_bytes, bosshi_max_body_bytes, bodies_bytes, max_connections, idle_timeout_ms;
         int64_t publish_budget_ms; /* 3000: past it the busy text */
         int64_t bosshi_budget_ms;  /* 700: past it 503, and the platform repeats */
         int64_t store_gate_ms;     /* 50: longest an answer waits for the store */

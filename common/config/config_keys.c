@@ -40,7 +40,13 @@ static const struct config_key ingress_keys[] = {
     NUMBER("share_port", KEY_BOOL, SECTION(ingress.share_port), 0, 0, 1,
            "Several ingress processes of one host listen on the same port (SO_REUSEPORT)."),
     NUMBER("max_body_bytes", KEY_INT, SECTION(ingress.max_body_bytes), 256 * KIB, KIB,
-           640 * KIB, "Larger callbacks are refused with 413."),
+           640 * KIB, "Larger callbacks of WeCom are refused with 413."),
+    NUMBER("bosshi_max_body_bytes", KEY_INT, SECTION(ingress.bosshi_max_body_bytes), MIB, KIB,
+           MIB,
+           "The same for BOSSHI. What is too large for a record, but not for this, is taken and "
+           "dead-lettered: the platform would repeat it for nothing."),
+    NUMBER("bodies_bytes", KEY_INT, SECTION(ingress.bodies_bytes), 64 * MIB, MIB, 16384 * MIB,
+           "Bytes of all callbacks in hand; what does not fit is refused with 503."),
     NUMBER("max_connections", KEY_INT, SECTION(ingress.max_connections), 10000, 1, 1000000,
            "Connections open at once."),
     NUMBER(
@@ -276,6 +282,10 @@ static const struct config_key wecom_keys[] = {
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble whose answer goes on in a second message."),
 };
 
+static const struct config_choice bosshi_proofs[] = {{"token", BOSSHI_PROOF_TOKEN},
+                                                     {"signature", BOSSHI_PROOF_SIGNATURE},
+                                                     {"none", BOSSHI_PROOF_NONE},
+                                                     {NULL, 0}};
 static const struct config_choice bosshi_reply_modes[] = {
     {"send", BOSSHI_SEND}, {"reply", BOSSHI_REPLY}, {NULL, 0}};
 static const struct config_choice bosshi_receivers[] = {{"chat_id", BOSSHI_CHAT_ID},
@@ -332,6 +342,12 @@ static const struct config_key bosshi_keys[] = {
          KEY_HEADER_NAME, "What is signed first."),
     TEXT("nonce_header", KEY_TEXT, BOSSHI(nonce_header), "X-Lark-Request-Nonce",
          KEY_HEADER_NAME, "What is signed second."),
+    CHOICE("card_proof", KEY_CHOICE, BOSSHI(card_proof), "token", bosshi_proofs, 0,
+           "What shows that a click on a card comes from the platform. `token`: what shows it of "
+           "an event. `signature`: the three headers, over the Verification Token (SHA-1) or the "
+           "Encrypt Key (SHA-256); the body may be plain although there is a key. `none`: "
+           "nothing; let only the platform's addresses through to `/card` then. The check of "
+           "the URL always needs the token."),
     {.name = "event_types",
      .type = KEY_STRINGS,
      .offset = BOSSHI(event_types),
@@ -366,9 +382,11 @@ static const struct config_key bosshi_keys[] = {
     TEXT("update_path", KEY_TEXT, BOSSHI(update_path),
          "/open-apis/im/messages/{message_id}/update", KEY_PATH | KEY_MESSAGE_PATH,
          "Path of the card update."),
-    CHOICE("reply_mode", KEY_CHOICE, BOSSHI(reply_mode), "send", bosshi_reply_modes, 0,
-           "Answer into the chat, or as a reply to the message (then `send` where the "
-           "platform does not know the call)."),
+    CHOICE(
+        "reply_mode", KEY_CHOICE, BOSSHI(reply_mode), "send", bosshi_reply_modes, 0,
+        "Answer into the chat, or as a reply to the message. A reply that gets 404 goes into "
+        "the chat instead; two unlike messages that get it in a row, or one 405, mean that "
+        "there is no such call: `send` for an hour."),
     CHOICE("receive_id_type", KEY_CHOICE, BOSSHI(receive_id_type), "chat_id", bosshi_receivers,
            0,
            "Which id answers go to; the sender's are for direct chats, groups always get "
@@ -403,6 +421,11 @@ static const struct config_key bosshi_keys[] = {
            "card, and text where the platform refuses cards."),
     NUMBER("update_interval_ms", KEY_MS, BOSSHI(update_interval_ms), 1000, 50, 60000,
            "Shortest time between two updates of a card."),
+    NUMBER(
+        "updates_max", KEY_INT, BOSSHI(updates_max), 20, 0, 100000,
+        "Updates that a card may take while it grows: the time between them doubles with each "
+        "fifth of these, and then only the last update follows, with the whole answer. 0: as "
+        "many as there are."),
     NUMBER("chat_interval_ms", KEY_MS, BOSSHI(chat_interval_ms), 200, 0, 60000,
            "Shortest time between two calls for one chat."),
     NUMBER("text_limit", KEY_INT, BOSSHI(text_limit), 5000, 100, 1000000,
@@ -417,10 +440,11 @@ static const struct config_key bosshi_keys[] = {
          "Shown in the card until the answer begins; empty: the card comes with the first "
          "text."),
     NUMBER("stream_deadline_ms", KEY_MS, BOT(stream_deadline_ms), 10 * MINUTE_MS, 1000, HOUR_MS,
-           "When an answer is ended at the latest, from the first acceptance on; then "
-           "`notice_text`, and the question is dead-lettered."),
+           "When an answer is ended at the latest, from the question's turn on (a worker that "
+           "comes after it, where the one before died, has as long anew); then `notice_text`, "
+           "and the question is dead-lettered."),
     NUMBER("late_after_ms", KEY_MS, BOSSHI(late_after_ms), 10 * MINUTE_MS, 0, 168 * HOUR_MS,
-           "A question that was older when it was accepted is answered with `late_text` in "
+           "A question that was older when its turn came is answered with `late_text` in "
            "front."),
     TEXT("late_text", KEY_TEXT, BOSSHI(late_text), "（这条消息到得很晚，现在为您回答）",
          KEY_SHOWN, "See `late_after_ms`; empty: answered like any other."),

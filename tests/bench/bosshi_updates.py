@@ -33,7 +33,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="botbridge-bench-") as directory:
         kafka = Kafka.shared() if os.environ.get("BOTBRIDGE_TEST_KAFKA") else Kafka(Path(directory) / "kafka").start()
         pipeline = {"type": "openai", "url": "${LLM_URL}", "model": "m", "api_key": "${LLM_KEY}", "concurrency": answers}
-        scene = Scene(kafka, directory, bot={"update_interval_ms": 1000}, pipelines={"main": pipeline},
+        scene = Scene(kafka, directory, bot={"update_interval_ms": 1000, "updates_max": 0}, pipelines={"main": pipeline},
                       platform={"set": {"updates_per_s": 0, "chat_per_s": 0}}).start()
         for user in range(answers):
             scene.platform.ask(f"{{tokens={TOKENS_PER_S * (seconds + 30)} rate={TOKENS_PER_S}}}", open_id=f"ou_{user}")
