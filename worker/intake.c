@@ -27,7 +27,7 @@ static bool is_of(const struct session *s, const char *topic, int32_t partition,
 static void on_revoke(const char *topic, int32_t partition, uint32_t generation, void *arg)
 {
     struct worker *w = arg;
-    size_t capacity = w->lanes.capacity;
+    size_t capacity = w->lanes.turns.capacity;
     lanes_set_capacity(&w->lanes, 0);
     size_t count = 0;
     struct list *node = w->sessions.prev;

@@ -4,23 +4,23 @@
 
 struct lane {
     struct map_node node;
-    struct rota_place ready; /* in lanes.ready while the head waits for capacity */
-    struct list queue;       /* of places, the head first */
-    struct bytes group;      /* in `name`, behind the lane's own */
+    struct rota_place turn; /* its head's, in lanes.turns */
+    struct list queue;      /* of places, the head first */
+    struct bytes group;     /* in `name`, behind the lane's own */
     char name[];
 };
 
 void lanes_init(struct lanes *l, size_t capacity, lanes_turn_fn *on_turn, void *arg)
 {
-    *l = (struct lanes){.capacity = capacity, .on_turn = on_turn, .arg = arg};
+    *l = (struct lanes){.on_turn = on_turn, .arg = arg};
     map_init(&l->by_name);
-    rota_init(&l->ready);
+    rota_init(&l->turns, capacity);
 }
 
 void lanes_free(struct lanes *l)
 {
     BRG_CHECK(l->by_name.count == 0);
-    rota_free(&l->ready);
+    rota_free(&l->turns);
     map_free(&l->by_name);
 }
 
@@ -40,7 +40,7 @@ static struct lane *lane_get(struct lanes *l, struct bytes name, struct bytes gr
     if (group.len > 0)
         memcpy(lane->name + name.len, group.ptr, group.len);
     lane->group = bytes_of(lane->name + name.len, group.len);
-    rota_place_init(&lane->ready);
+    rota_place_init(&lane->turn);
     list_init(&lane->queue);
     map_insert(&l->by_name, &lane->node, bytes_of(lane->name, name.len));
     return lane;
@@ -53,12 +53,11 @@ static void pump(struct lanes *l)
     if (l->is_pumping)
         return;
     l->is_pumping = true;
-    while (l->active < l->capacity && l->ready.count > 0) {
-        struct lane *lane = LIST_ENTRY(rota_pop(&l->ready), struct lane, ready);
-        struct lane_place *head = LIST_ENTRY(lane->queue.next, struct lane_place, node);
-        head->has_turn = true;
-        l->active++;
-        l->on_turn(head, l->arg);
+    struct rota_place *next = rota_next(&l->turns);
+    while (next) {
+        struct lane *lane = LIST_ENTRY(next, struct lane, turn);
+        l->on_turn(LIST_ENTRY(lane->queue.next, struct lane_place, node), l->arg);
+        next = rota_next(&l->turns);
     }
     l->is_pumping = false;
 }
@@ -73,8 +72,14 @@ void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name,
     list_push_back(&lane->queue, &place->node);
     l->places++;
     if (is_head)
-        rota_push(&l->ready, &lane->ready, lane->group);
+        rota_wait(&l->turns, &lane->turn, lane->group);
     pump(l);
+}
+
+bool lanes_has_turn(const struct lane_place *place)
+{
+    const struct lane *lane = place->lane;
+    return lane && lane->queue.next == &place->node && lane->turn.state == ROTA_SERVED;
 }
 
 void lanes_leave(struct lanes *l, struct lane_place *place)
@@ -82,26 +87,24 @@ void lanes_leave(struct lanes *l, struct lane_place *place)
     struct lane *lane = place->lane;
     if (!lane)
         return;
-    bool was_head = lane->queue.next == &place->node;
+    bool had_turn = lanes_has_turn(place);
     list_remove(&place->node);
     place->lane = NULL;
     l->places--;
-    if (place->has_turn) {
-        place->has_turn = false;
-        l->active--;
-    }
-    if (list_is_empty(&lane->queue)) {
-        rota_remove(&l->ready, &lane->ready);
+    bool is_empty = list_is_empty(&lane->queue);
+    if (had_turn || is_empty)
+        rota_leave(&l->turns, &lane->turn);
+    if (is_empty) {
         map_remove(&l->by_name, &lane->node);
         free(lane);
-    } else if (was_head && !lane->ready.group) {
-        rota_push(&l->ready, &lane->ready, lane->group);
+    } else if (had_turn) {
+        rota_wait(&l->turns, &lane->turn, lane->group);
     }
     pump(l);
 }
 
 void lanes_set_capacity(struct lanes *l, size_t capacity)
 {
-    l->capacity = capacity;
+    l->turns.capacity = capacity;
     pump(l);
 }

@@ -17,16 +17,13 @@ struct lane;
 struct lane_place {
     struct list node;
     struct lane *lane; /* NULL while in none */
-    bool has_turn;
 };
 
 typedef void lanes_turn_fn(struct lane_place *place, void *arg);
 
 struct lanes {
     struct map by_name;
-    struct rota ready; /* lanes whose head waits for capacity */
-    size_t capacity;
-    size_t active; /* heads that have their turn */
+    struct rota turns; /* of the lanes' heads */
     size_t places;
     bool is_pumping;
     lanes_turn_fn *on_turn;
@@ -46,4 +43,5 @@ void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name,
  * returns. */
 void lanes_leave(struct lanes *l, struct lane_place *place);
 
+bool lanes_has_turn(const struct lane_place *place);
 void lanes_set_capacity(struct lanes *l, size_t capacity);

@@ -2,30 +2,34 @@
 
 #include "base/error.h"
 
+/* Of what a group holds, one in so many has to be free for it to get more. */
+enum { HELD_PER_FREE = 4 };
+
 struct rota_group {
     struct map_node node;
-    struct list turn; /* in rota.turns */
+    struct list turn; /* in rota.turns while somebody waits */
     struct list queue;
+    size_t served;
     uint64_t next_number;
     char name[];
 };
 
-void rota_init(struct rota *r)
+void rota_init(struct rota *r, size_t capacity)
 {
-    *r = (struct rota){0};
+    *r = (struct rota){.capacity = capacity};
     map_init(&r->by_name);
     list_init(&r->turns);
 }
 
 void rota_free(struct rota *r)
 {
-    BRG_CHECK(r->count == 0);
+    BRG_CHECK(r->waiting == 0 && r->served == 0);
     map_free(&r->by_name);
 }
 
 void rota_place_init(struct rota_place *place)
 {
-    place->group = NULL;
+    *place = (struct rota_place){0};
     list_init(&place->node);
 }
 
@@ -37,32 +41,61 @@ static struct rota_group *group_get(struct rota *r, struct bytes name)
     struct rota_group *group = brg_calloc(1, sizeof(*group) + name.len + 1);
     if (name.len > 0)
         memcpy(group->name, name.ptr, name.len);
+    list_init(&group->turn);
     list_init(&group->queue);
     map_insert(&r->by_name, &group->node, bytes_of(group->name, name.len));
-    list_push_back(&r->turns, &group->turn);
     return group;
 }
 
-void rota_push(struct rota *r, struct rota_place *place, struct bytes group)
-{
-    BRG_CHECK(!place->group);
-    place->group = group_get(r, group);
-    place->number = place->group->next_number++;
-    list_push_back(&place->group->queue, &place->node);
-    r->count++;
-}
-
-void rota_remove(struct rota *r, struct rota_place *place)
+static void set_state(struct rota *r, struct rota_place *place, enum rota_state state)
 {
     struct rota_group *group = place->group;
-    if (!group)
-        return;
-    place->group = NULL;
+    r->waiting -= place->state == ROTA_WAITING;
+    r->served -= place->state == ROTA_SERVED;
+    group->served -= place->state == ROTA_SERVED;
+    place->state = state;
+    r->waiting += state == ROTA_WAITING;
+    r->served += state == ROTA_SERVED;
+    group->served += state == ROTA_SERVED;
+}
+
+void rota_wait(struct rota *r, struct rota_place *place, struct bytes name)
+{
+    BRG_CHECK(place->state == ROTA_OUT);
+    struct rota_group *group = group_get(r, name);
+    if (list_is_empty(&group->queue))
+        list_push_back(&r->turns, &group->turn);
+    place->group = group;
+    place->number = group->next_number++;
+    list_push_back(&group->queue, &place->node);
+    set_state(r, place, ROTA_WAITING);
+}
+
+void rota_serve(struct rota *r, struct rota_place *place, struct bytes name)
+{
+    BRG_CHECK(place->state == ROTA_OUT);
+    place->group = group_get(r, name);
+    set_state(r, place, ROTA_SERVED);
+}
+
+static void stop_waiting(struct rota_place *place)
+{
     list_remove(&place->node);
-    r->count--;
-    if (!list_is_empty(&group->queue))
+    if (list_is_empty(&place->group->queue))
+        list_remove(&place->group->turn);
+}
+
+void rota_leave(struct rota *r, struct rota_place *place)
+{
+    struct rota_group *group = place->group;
+    if (place->state == ROTA_OUT)
         return;
-    list_remove(&group->turn);
+    if (place->state == ROTA_WAITING)
+        stop_waiting(place);
+    set_state(r, place, ROTA_OUT);
+    place->group = NULL;
+    if (group->served > 0 || !list_is_empty(&group->queue))
+        return;
     map_remove(&r->by_name, &group->node);
     free(group);
 }
@@ -93,14 +126,29 @@ size_t rota_ahead(const struct rota *r, const struct rota_place *place)
     return ahead;
 }
 
-struct rota_place *rota_pop(struct rota *r)
+static bool may_hold_more(const struct rota *r, const struct rota_group *group)
 {
-    if (list_is_empty(&r->turns))
+    size_t free_places = r->capacity - r->served;
+    if (!r->is_shared || group->served == 0)
+        return true;
+    return free_places > 1 && group->served / HELD_PER_FREE < free_places;
+}
+
+struct rota_place *rota_next(struct rota *r)
+{
+    if (r->served >= r->capacity)
         return NULL;
-    struct rota_group *group = LIST_ENTRY(r->turns.next, struct rota_group, turn);
+    /* Groups passed over hold their part, so there are few of them unless bots are. */
+    struct list *node = r->turns.next;
+    while (node != &r->turns && !may_hold_more(r, LIST_ENTRY(node, struct rota_group, turn)))
+        node = node->next;
+    if (node == &r->turns)
+        return NULL;
+    struct rota_group *group = LIST_ENTRY(node, struct rota_group, turn);
     struct rota_place *place = LIST_ENTRY(group->queue.next, struct rota_place, node);
     list_remove(&group->turn);
     list_push_back(&r->turns, &group->turn);
-    rota_remove(r, place);
+    stop_waiting(place);
+    set_state(r, place, ROTA_SERVED);
     return place;
 }

@@ -60,8 +60,9 @@ static void ask_for_place(struct session *s)
 
 bool session_tells_queue(const struct session *s)
 {
-    return s->state == SESSION_READY && s->bubble == BUBBLE_OPEN && s->upstream.waiting.group &&
-           config_has_queue_text(s->bot) && s->shown.len == 0 && s->answer.text.len == 0;
+    return s->state == SESSION_READY && s->bubble == BUBBLE_OPEN &&
+           upstream_is_waiting(&s->upstream) && config_has_queue_text(s->bot) &&
+           s->shown.len == 0 && s->answer.text.len == 0;
 }
 
 /* Nobody before it, or running: the text is taken back, and the placeholder is shown again. */
@@ -86,7 +87,7 @@ struct bytes session_queue_text(struct session *s, int64_t *due_ms)
  * first text. */
 void session_on_place_limit(struct session *s)
 {
-    if (s->upstream.is_held || upstream_is_sound(&s->upstream)) {
+    if (upstream_is_held(&s->upstream) || upstream_is_sound(&s->upstream)) {
         loop_timer_set(s->worker->loop, &s->limit, s->pipeline->first_text_timeout_ms);
         return;
     }
@@ -142,7 +143,7 @@ void session_try_start(struct session *s)
         ask_for_place(s);
         return;
     }
-    if (!s->upstream.is_held)
+    if (!upstream_is_held(&s->upstream))
         return;
     if (!session_lease_is_firm(s))
         session_tick_soon(s, 0);

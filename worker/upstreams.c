@@ -31,8 +31,7 @@ struct upstream {
     struct list listed; /* in upstreams.all */
     struct upstreams *all;
     struct rota queue;
-    int64_t limit;
-    int64_t held;
+    int64_t limit; /* as in its terms: 0 for any number */
     bool is_pumping;
     struct breaker breaker;
     struct wheel_timer retry;     /* while the breaker is open */
@@ -56,7 +55,6 @@ void upstreams_init(struct upstreams *u, struct loop *loop, int64_t alone_ms,
 
 static void drop(struct upstreams *u, struct upstream *up)
 {
-    BRG_CHECK(up->held == 0);
     loop_timer_cancel(u->loop, &up->retry);
     for (size_t i = 0; i < UPSTREAM_METRIC_COUNT; i++)
         metric_unregister(&up->metrics[i]);
@@ -79,7 +77,7 @@ void upstreams_free(struct upstreams *u)
 void upstream_place_init(struct upstream_place *place)
 {
     *place = (struct upstream_place){0};
-    rota_place_init(&place->waiting);
+    rota_place_init(&place->turn);
     list_init(&place->alone);
 }
 
@@ -110,7 +108,7 @@ static struct upstream *upstream_get(struct upstreams *u, struct bytes name)
     struct upstream *up = brg_calloc(1, sizeof(*up) + name.len + 1);
     memcpy(up->name, name.ptr, name.len);
     up->all = u;
-    rota_init(&up->queue);
+    rota_init(&up->queue, ROTA_UNBOUNDED);
     wheel_timer_init(&up->retry, on_retry, up);
     map_insert(&u->by_name, &up->node, bytes_of(up->name, name.len));
     list_push_back(&u->all, &up->listed);
@@ -124,20 +122,18 @@ static bool admits(const struct upstream *up)
            (up->breaker.state == BREAKER_HALF_OPEN && !up->probe);
 }
 
-static bool has_room(const struct upstream *up)
-{
-    return admits(up) && (up->limit == 0 || up->held < up->limit);
-}
-
 static void give(struct upstreams *u, struct upstream *up, struct upstream_place *place)
 {
     if (up->breaker.state == BREAKER_HALF_OPEN)
         up->probe = place;
     u->waiting--;
     u->held++;
-    up->held++;
-    place->is_held = true;
     u->on_turn(place, u->arg);
+}
+
+static struct rota_place *next_turn(const struct upstreams *u, struct upstream *up)
+{
+    return u->gate != GATE_CLOSED && admits(up) ? rota_next(&up->queue) : NULL;
 }
 
 /* Nested calls return at once and the outermost goes on: see lanes.c. */
@@ -146,9 +142,10 @@ static void pump(struct upstreams *u, struct upstream *up)
     if (up->is_pumping)
         return;
     up->is_pumping = true;
-    while (u->gate != GATE_CLOSED && has_room(up) && up->queue.count > 0) {
-        struct rota_place *next = rota_pop(&up->queue);
-        give(u, up, LIST_ENTRY(next, struct upstream_place, waiting));
+    struct rota_place *next = next_turn(u, up);
+    while (next) {
+        give(u, up, LIST_ENTRY(next, struct upstream_place, turn));
+        next = next_turn(u, up);
     }
     up->is_pumping = false;
 }
@@ -193,6 +190,7 @@ static void look_alone(struct upstreams *u)
     if (u->held > 0)
         return;
     u->alone_held = place;
+    rota_serve(&place->upstream->queue, &place->turn, BYTES_LIT(""));
     give(u, place->upstream, place);
 }
 
@@ -216,16 +214,16 @@ void upstreams_enter(struct upstreams *u, struct upstream_place *place,
     BRG_CHECK(!place->upstream);
     struct upstream *up = upstream_get(u, terms->name);
     up->limit = terms->limit;
+    up->queue.capacity = terms->limit > 0 ? (size_t)terms->limit : ROTA_UNBOUNDED;
     up->breaker.threshold = terms->breaker_failures;
     up->breaker.open_ms = terms->breaker_open_ms;
     place->upstream = up;
-    place->wants_alone = terms->is_alone;
     u->waiting++;
     if (terms->is_alone) {
         list_push_back(&u->alone, &place->alone);
         look_alone(u);
     } else {
-        rota_push(&up->queue, &place->waiting, terms->group);
+        rota_wait(&up->queue, &place->turn, terms->group);
         pump(u, up);
     }
 }
@@ -236,15 +234,12 @@ void upstreams_leave(struct upstreams *u, struct upstream_place *place)
     if (!up)
         return;
     place->upstream = NULL;
-    rota_remove(&up->queue, &place->waiting);
-    list_remove(&place->alone);
-    if (place->is_held) {
-        place->is_held = false;
-        up->held--;
+    if (upstream_is_held(place))
         u->held--;
-    } else {
+    else
         u->waiting--;
-    }
+    rota_leave(&up->queue, &place->turn);
+    list_remove(&place->alone);
     if (up->probe == place)
         up->probe = NULL; /* it went without an outcome: the next one is it */
     if (u->alone_held == place)
@@ -260,7 +255,7 @@ static void on_change(struct upstreams *u, struct upstream *up)
 {
     enum breaker_state state = up->breaker.state;
     log_warn("upstream", "breaker", "pipeline=%s state=%s waiting=%zu", up->name,
-             breaker_state_name(state), up->queue.count);
+             breaker_state_name(state), up->queue.waiting);
     up->probe = NULL;
     metric_add(&up->metrics[UPSTREAM_OPENED], state == BREAKER_OPEN);
     int64_t due_ms = state == BREAKER_OPEN ? up->breaker.due_ms : loop_now_ms(u->loop);
@@ -280,13 +275,23 @@ static void on_retry(struct wheel_timer *timer, void *arg)
 void upstreams_report(struct upstreams *u, struct upstream_place *place, bool is_answering)
 {
     struct upstream *up = place->upstream;
-    BRG_CHECK(up && place->is_held);
+    BRG_CHECK(up && upstream_is_held(place));
     bool is_probe = up->probe == place;
     bool is_change = is_answering
                          ? breaker_succeeded(&up->breaker, is_probe)
                          : breaker_failed(&up->breaker, is_probe, loop_now_ms(u->loop));
     if (is_change)
         on_change(u, up);
+}
+
+bool upstream_is_waiting(const struct upstream_place *place)
+{
+    return place->turn.state == ROTA_WAITING;
+}
+
+bool upstream_is_held(const struct upstream_place *place)
+{
+    return place->turn.state == ROTA_SERVED;
 }
 
 bool upstream_is_sound(const struct upstream_place *place)
@@ -296,16 +301,16 @@ bool upstream_is_sound(const struct upstream_place *place)
 
 size_t upstream_ahead(const struct upstream_place *place)
 {
-    return place->waiting.group ? rota_ahead(&place->upstream->queue, &place->waiting) : 0;
+    return upstream_is_waiting(place) ? rota_ahead(&place->upstream->queue, &place->turn) : 0;
 }
 
 void upstreams_refresh_metrics(struct upstreams *u)
 {
     for (struct list *node = u->all.next; node != &u->all; node = node->next) {
         struct upstream *up = LIST_ENTRY(node, struct upstream, listed);
-        metric_set(&up->metrics[UPSTREAM_RUNNING], up->held);
+        metric_set(&up->metrics[UPSTREAM_RUNNING], (int64_t)up->queue.served);
         metric_set(&up->metrics[UPSTREAM_LIMIT], up->limit);
-        metric_set(&up->metrics[UPSTREAM_WAITING], (int64_t)up->queue.count);
+        metric_set(&up->metrics[UPSTREAM_WAITING], (int64_t)up->queue.waiting);
         metric_set(&up->metrics[UPSTREAM_BREAKER], (int64_t)up->breaker.state);
     }
 }

@@ -24,11 +24,9 @@ struct upstream;
 
 /* Part of who wants a place; owned by the caller. */
 struct upstream_place {
-    struct rota_place waiting;
+    struct rota_place turn;
     struct list alone;         /* in upstreams.alone from enter to leave, if asked alone */
     struct upstream *upstream; /* NULL: asked for nothing */
-    bool is_held;
-    bool wants_alone;
 };
 
 typedef void upstreams_turn_fn(struct upstream_place *place, void *arg);
@@ -74,6 +72,9 @@ void upstreams_enter(struct upstreams *u, struct upstream_place *place,
 /* Gives the place, or the wait for it, up; safe when there is none. The next one's turn may
  * come before this returns. */
 void upstreams_leave(struct upstreams *u, struct upstream_place *place);
+
+bool upstream_is_waiting(const struct upstream_place *place); /* and not to be alone */
+bool upstream_is_held(const struct upstream_place *place);
 
 /* What the other side does, said by who holds a place, any number of times: it answers, or it
  * fails in a way that may pass. Turns that follow from it come in a later turn of the loop. */

@@ -112,8 +112,8 @@ static void refresh_metrics(void *arg)
     struct worker *w = arg;
     for (size_t i = 0; i <= SESSION_RELEASING; i++)
         metric_set(&state_gauges[i], (int64_t)w->in_state[i]);
-    metric_set(&begun, (int64_t)w->lanes.active);
-    metric_set(&begun_limit, (int64_t)w->lanes.capacity);
+    metric_set(&begun, (int64_t)w->lanes.turns.served);
+    metric_set(&begun_limit, (int64_t)w->lanes.turns.capacity);
     upstreams_refresh_metrics(&w->upstreams);
     refresh_quotas(w);
     refresh_others(w);

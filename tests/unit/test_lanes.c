@@ -150,7 +150,7 @@ static void test_turns_that_end_at_once(void **state)
     assert_int_equal(turn_count, PLACES);
     for (size_t i = 0; i < PLACES; i++)
         assert_int_equal(turns[i], i);
-    assert_int_equal(lanes.active, 0);
+    assert_int_equal(lanes.turns.served, 0);
 }
 
 /* --- against the rule itself --- */
@@ -179,11 +179,11 @@ static void expect_rule(void)
         used += heads[l] < PLACES ? 1 : 0;
     }
     for (size_t k = 0; k < PLACES; k++) {
-        active += places[k].has_turn ? 1 : 0;
-        assert_true(!places[k].has_turn || heads[lane_of[k]] == k);
+        active += lanes_has_turn(&places[k]) ? 1 : 0;
+        assert_true(!lanes_has_turn(&places[k]) || heads[lane_of[k]] == k);
     }
     assert_int_equal(active, used < ACTIVE ? used : ACTIVE);
-    assert_int_equal(active, lanes.active);
+    assert_int_equal(active, lanes.turns.served);
 }
 
 static void test_random_against_the_rule(void **state)

@@ -146,7 +146,7 @@ static void test_ahead(void **state)
         said[i] = upstream_ahead(&seats[i]);
     for (size_t place = 0; place < WAITING; place++) {
         size_t served = 0;
-        while (served < WAITING && !seats[served].is_held)
+        while (served < WAITING && !upstream_is_held(&seats[served]))
             served++;
         assert_in_range(served, 0, WAITING - 1);
         if (place > 0)
@@ -217,7 +217,7 @@ static void test_what_breaks_a_run(void **state)
     end(3, false);
     end(4, true); /* open by now */
     enter(5, "main", "bot", 0, false);
-    assert_false(seats[5].is_held);
+    assert_false(upstream_is_held(&seats[5]));
 }
 
 static void test_alone(void **state)
