@@ -192,7 +192,7 @@ def watch_all(s, questions):
 
 def overload(s):
     s.arm()
-    slow = [s.question(LONG).ask() for _ in range(BOT_MAX_RECORDS)]
+    slow = [s.question("tokens=60 rate=12").ask() for _ in range(BOT_MAX_RECORDS)]
     over = s.question().ask()
     watch_all(s, [over, *slow])
     assert over.final == BUSY and all(q.final == q.expected for q in slow)
@@ -215,6 +215,8 @@ def with_spare(s, play):
         if s.victim.popen is None:
             s._live(None)
             s.victim.wait_ready(30 * SLOW)
+        if s.stack.spare.alive:
+            s.stack.spare.wait_ready(30 * SLOW)
         code = s.stack.spare.terminate() if s.stack.spare.alive else 0
     assert code == 0
     s.wait("requests and late to be the victim's", lambda: partitions() == 2)
