@@ -126,7 +126,7 @@ static enum brg_err produce_letter(struct ingress *in, const struct message *m,
                                    const char *type, const char *why, bus_delivery_cb *report,
                                    void *arg)
 {
-    enum { OWN_HEADERS = 2 };
+    enum { OWN_HEADERS = 3 };
     struct bus_header headers[ENVELOPE_HEADERS_MAX + OWN_HEADERS];
     const struct envelope *e = &in->envelope;
     enum brg_err err = envelope_encode(&in->envelope, m, type, in->crypto);
@@ -137,6 +137,8 @@ static enum brg_err produce_letter(struct ingress *in, const struct message *m,
         headers[i] = (struct bus_header){e->headers[i].name, e->headers[i].value};
     headers[count++] = (struct bus_header){"bb-reason", BYTES_LIT("unacceptable")};
     headers[count++] = (struct bus_header){"bb-error", bytes_of_str(why)};
+    if (!m->raw && m->raw_text.len == 0)
+        headers[count++] = (struct bus_header){"bb-value", BYTES_LIT("cut")};
     struct bus_record record = {
         .topic = in->topics[BUS_DLQ],
         .key = buf_bytes(&e->key),

@@ -23,9 +23,9 @@ enum accept_letter {
     ACCEPT_OUTLINE, /* without them: a broker refused the size */
 };
 /* What of a record that can never be accepted goes to {prefix}.dlq, with bb-reason
- * `unacceptable` and why in bb-error, under the key bot + message id. The callback comes as
- * with accept_record, and its BRG_OK means that the letter is acknowledged. Anything but
- * BRG_OK: it never comes. */
+ * `unacceptable` and why in bb-error, under the key bot + message id; with bb-value `cut` where
+ * the platform's object is not in it. The callback comes as with accept_record, and its BRG_OK
+ * means that the letter is acknowledged. Anything but BRG_OK: it never comes. */
 enum brg_err accept_dead_letter(struct ingress *in, const struct message *message,
                                 const char *type, const char *why, enum accept_letter letter,
                                 int64_t due_ms, accept_cb *cb, void *arg) BRG_MUST_CHECK;

@@ -4,6 +4,7 @@
 #include "bosshi_event.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
+#include "json/json_pick.h"
 
 #define CHALLENGE_FRAME_BYTES 64
 
@@ -31,10 +32,32 @@ void bosshi_callback_register_metrics(void)
         metric_register(&requests[i]);
 }
 
-static void refuse(struct http_request *req, const struct config_bot *bot, int status)
+static bool is_signed(const struct http_request *req, const struct config_bosshi *b)
+{
+    return http_header(req, b->signature_header).len > 0;
+}
+
+/* What proves a click is not documented where we could read it: the first that is refused tells
+ * the operator what it has. */
+static void tell_of_card(const struct http_request *req, const struct config_bot *bot)
+{
+    static bool is_told;
+    struct json_pick encrypt = {.key = "encrypt"};
+    if (is_told)
+        return;
+    is_told = true;
+    bool is_encrypted = json_pick(http_body(req), &encrypt, 1) && encrypt.string.ptr;
+    log_warn("bosshi", "card_refused", "bot=%s signature_header=%s encrypted=%s", bot->name,
+             is_signed(req, &bot->bosshi) ? "present" : "absent", is_encrypted ? "yes" : "no");
+}
+
+static void refuse(struct http_request *req, const struct config_bot *bot,
+                   enum bosshi_route route, int status)
 {
     metric_add(&requests[status == 401 ? KIND_UNAUTHORIZED : KIND_MALFORMED], 1);
     log_debug("bosshi", "refused", "bot=%s status=%d", bot->name, status);
+    if (route == BOSSHI_ROUTE_CARD && status == 401)
+        tell_of_card(req, bot);
     reply_refuse(req, status);
 }
 
@@ -48,10 +71,15 @@ static void answer_challenge(struct http_request *req, struct bytes challenge)
 }
 
 static struct bosshi_post read_post(const struct http_request *req,
-                                    const struct config_bosshi *b)
+                                    const struct config_bosshi *b, enum bosshi_route route)
 {
-    struct bosshi_post post = {.body = http_body(req)};
-    if (!b->check_signature)
+    bool is_card = route == BOSSHI_ROUTE_CARD;
+    struct bosshi_post post = {
+        .body = http_body(req),
+        .is_card = is_card,
+        .proof = is_card ? b->card_proof : BOSSHI_PROOF_TOKEN,
+    };
+    if (!b->check_signature && post.proof != BOSSHI_PROOF_SIGNATURE)
         return post;
     post.signature = http_header(req, b->signature_header);
     post.timestamp = http_header(req, b->timestamp_header);
@@ -67,38 +95,38 @@ static void tell_of_signature(const struct http_request *req, const struct confi
     if (is_told)
         return;
     is_told = true;
-    bool is_signed = http_header(req, bot->bosshi.signature_header).len > 0;
     log_info("bosshi", "first_event", "bot=%s signature_header=%s encrypted=%s", bot->name,
-             is_signed ? "present" : "absent",
+             is_signed(req, &bot->bosshi) ? "present" : "absent",
              bot->bosshi.keys.encrypt_key_count > 0 ? "yes" : "no");
 }
 
 static void handle(struct ingress *in, struct http_request *req, const struct config_bot *bot,
                    enum bosshi_route route)
 {
-    struct bosshi_post post = read_post(req, &bot->bosshi);
-    struct bytes text, challenge;
-    struct json *root;
-    switch (bosshi_open(in->crypto, &bot->bosshi.keys, &post, &in->opened, &text, &root)) {
+    struct bosshi_post post = read_post(req, &bot->bosshi, route);
+    struct bosshi_opened opened;
+    struct bytes challenge;
+    switch (bosshi_open(in->crypto, &bot->bosshi.keys, &post, &in->opened, &opened)) {
     case BOSSHI_MALFORMED:
-        refuse(req, bot, 400);
+        refuse(req, bot, route, 400);
         return;
     case BOSSHI_REFUSED:
-        refuse(req, bot, 401);
+        refuse(req, bot, route, 401);
         return;
     case BOSSHI_GENUINE:
         break;
     }
     crash_point("callback.verified");
-    if (bosshi_is_challenge(root, &challenge)) {
+    if (bosshi_is_challenge(opened.root, &challenge)) {
         answer_challenge(req, challenge);
-        json_free(root);
+        json_free(opened.root);
         return;
     }
-    tell_of_signature(req, bot);
+    if (route == BOSSHI_ROUTE_EVENT)
+        tell_of_signature(req, bot);
     metric_add(&requests[route == BOSSHI_ROUTE_CARD ? KIND_CARD : KIND_EVENT], 1);
     struct reply_source source = {.req = req, .bot = bot};
-    bosshi_event_start(in, &source, route, root, text);
+    bosshi_event_start(in, &source, route, &opened);
 }
 
 void bosshi_callback(struct ingress *in, struct http_request *req, const struct config_bot *bot)

@@ -255,7 +255,6 @@ static bool is_question(const struct event *e, const struct bosshi_event *event,
 static void start_question(struct event *e, const struct bosshi_message *m, const char *why)
 {
     const struct bosshi_self self = {settings_of(e)->bot_open_id, settings_of(e)->bot_names};
-    e->topic = BUS_REQUESTS;
     if (m->type.len > 0)
         e->message.kind = m->type;
     e->message.reply_mode = REPLY_API;
@@ -295,21 +294,22 @@ static void name_event(struct event *e, const struct bosshi_event *event, bool h
 }
 
 void bosshi_event_start(struct ingress *in, const struct reply_source *source,
-                        enum bosshi_route route, struct json *root, struct bytes text)
+                        enum bosshi_route route, const struct bosshi_opened *opened)
 {
+    const struct json *root = opened->root;
     struct event *e = BRG_NEW(struct event);
     struct bosshi_event event;
     struct bosshi_message m;
     reply_init(&e->reply, in, source);
     wheel_timer_init(&e->gate, on_gate, e);
-    e->root = root;
+    e->root = opened->root;
     e->topic = BUS_EVENTS;
     buf_init(&e->raw, ENVELOPE_VALUE_MAX_BYTES);
     bosshi_content_init(&e->content, CONTENT_MAX_BYTES);
     bool has_id = bosshi_parse_event(root, &event);
     const char *why = bosshi_parse_message(root, &m);
-    name_event(e, &event, has_id, text);
-    (void)buf_reserve(&e->raw, text.len);
+    name_event(e, &event, has_id, opened->text);
+    (void)buf_reserve(&e->raw, opened->text.len);
     bosshi_write_raw(&e->raw, root);
     e->message = message_of(e, &event);
     add_people(e, &m);
@@ -318,6 +318,10 @@ void bosshi_event_start(struct ingress *in, const struct reply_source *source,
     else if (route == BOSSHI_ROUTE_EVENT && !has_id)
         e->message.kind = BYTES_LIT("broken");
     if (route == BOSSHI_ROUTE_EVENT && has_id && is_question(e, &event, &m))
+        e->topic = BUS_REQUESTS;
+    if (opened->is_cut)
+        bury(e, "nested too deeply", ACCEPT_OUTLINE);
+    else if (e->topic == BUS_REQUESTS)
         start_question(e, &m, why);
     else if (e->raw.overflowed)
         bury(e, "too large", ACCEPT_OUTLINE);

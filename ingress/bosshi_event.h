@@ -15,8 +15,8 @@
 
 enum bosshi_route { BOSSHI_ROUTE_EVENT, BOSSHI_ROUTE_CARD };
 
-/* Takes `root` over; `text`, its JSON, is only read here. */
+/* Takes the root over; its text is only read here. */
 void bosshi_event_start(struct ingress *in, const struct reply_source *source,
-                        enum bosshi_route route, struct json *root, struct bytes text);
+                        enum bosshi_route route, const struct bosshi_opened *opened);
 
 void bosshi_event_register_metrics(void);

@@ -52,7 +52,10 @@ static int on_head(struct http_request *req, void *arg)
     const struct route *route = find_route(arg, req, &bot);
     if (!route)
         return 404;
+    const struct config *c = ((struct ingress *)arg)->config;
     enum http_method method = http_method(req);
+    if (route->platform == PLATFORM_BOSSHI)
+        http_limit_body(req, (size_t)c->ingress.bosshi_max_body_bytes);
     if (method == HTTP_POST || (method == HTTP_GET && route->get))
         return 0;
     http_reply_header(req, "Allow", route->get ? "GET, POST" : "POST");
@@ -87,6 +90,7 @@ struct http_server *server_new(struct ingress *in, struct brg_error *error)
     struct http_options options = {
         .listen = c->ingress.listen,
         .max_body_bytes = (size_t)c->ingress.max_body_bytes,
+        .max_bodies_bytes = (size_t)c->ingress.bodies_bytes,
         .max_connections = (unsigned)c->ingress.max_connections,
         .idle_timeout_s = (unsigned)((c->ingress.idle_timeout_ms + 999) / 1000),
         .share_port = c->ingress.share_port,

@@ -116,7 +116,8 @@ struct config {
     struct {
         char *listen, *admin;
         bool share_port;
-        int64_t max_body_bytes, bosshi_max_body_bytes, bodies_bytes, max_connections, idle_timeout_ms;
+        int64_t max_body_bytes, bosshi_max_body_bytes, bodies_bytes;
+        int64_t max_connections, idle_timeout_ms;
         int64_t publish_budget_ms; /* 3000: past it the busy text */
         int64_t bosshi_budget_ms;  /* 700: past it 503, and the platform repeats */
         int64_t store_gate_ms;     /* 50: longest an answer waits for the store */

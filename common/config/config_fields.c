@@ -5,6 +5,7 @@
 _Static_assert(sizeof(enum platform) == sizeof(int), "enum platform");
 _Static_assert(sizeof(enum pipeline_type) == sizeof(int), "enum pipeline_type");
 _Static_assert(sizeof(enum bosshi_id) == sizeof(int), "enums");
+_Static_assert(sizeof(enum bosshi_proof) == sizeof(int), "enums");
 
 const struct config_group *config_group_of(enum group_kind kind, const char *variant)
 {

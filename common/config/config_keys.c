@@ -41,10 +41,10 @@ static const struct config_key ingress_keys[] = {
            "Several ingress processes of one host listen on the same port (SO_REUSEPORT)."),
     NUMBER("max_body_bytes", KEY_INT, SECTION(ingress.max_body_bytes), 256 * KIB, KIB,
            640 * KIB, "Larger callbacks of WeCom are refused with 413."),
-    NUMBER("bosshi_max_body_bytes", KEY_INT, SECTION(ingress.bosshi_max_body_bytes), MIB, KIB,
-           MIB,
-           "The same for BOSSHI. What is too large for a record, but not for this, is taken and "
-           "dead-lettered: the platform would repeat it for nothing."),
+    NUMBER(
+        "bosshi_max_body_bytes", KEY_INT, SECTION(ingress.bosshi_max_body_bytes), MIB, KIB, MIB,
+        "The same for BOSSHI. What is too large for a record, but not for this, is taken and "
+        "dead-lettered: the platform would repeat it for nothing."),
     NUMBER("bodies_bytes", KEY_INT, SECTION(ingress.bodies_bytes), 64 * MIB, MIB, 16384 * MIB,
            "Bytes of all callbacks in hand; what does not fit is refused with 503."),
     NUMBER("max_connections", KEY_INT, SECTION(ingress.max_connections), 10000, 1, 1000000,
@@ -342,12 +342,13 @@ static const struct config_key bosshi_keys[] = {
          KEY_HEADER_NAME, "What is signed first."),
     TEXT("nonce_header", KEY_TEXT, BOSSHI(nonce_header), "X-Lark-Request-Nonce",
          KEY_HEADER_NAME, "What is signed second."),
-    CHOICE("card_proof", KEY_CHOICE, BOSSHI(card_proof), "token", bosshi_proofs, 0,
-           "What shows that a click on a card comes from the platform. `token`: what shows it of "
-           "an event. `signature`: the three headers, over the Verification Token (SHA-1) or the "
-           "Encrypt Key (SHA-256); the body may be plain although there is a key. `none`: "
-           "nothing; let only the platform's addresses through to `/card` then. The check of "
-           "the URL always needs the token."),
+    CHOICE(
+        "card_proof", KEY_CHOICE, BOSSHI(card_proof), "token", bosshi_proofs, 0,
+        "What shows that a click on a card comes from the platform. `token`: what shows it of "
+        "an event. `signature`: the three headers, over the Verification Token (SHA-1) or the "
+        "Encrypt Key (SHA-256); the body may be plain although there is a key. `none`: "
+        "nothing; let only the platform's addresses through to `/card` then. The check of "
+        "the URL always needs the token."),
     {.name = "event_types",
      .type = KEY_STRINGS,
      .offset = BOSSHI(event_types),

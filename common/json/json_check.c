@@ -1,5 +1,6 @@
 #include "json/json_check.h"
 
+#include "base/error.h"
 #include "json/json_utf8.h"
 
 /* What may come next. */
@@ -18,7 +19,7 @@ struct reader {
     struct json_check *check;
     struct json_fault *fault;
     unsigned depth;
-    uint64_t objects; /* bit per level: the container is an object */
+    bool is_object[JSON_CHECK_DEPTH_MAX]; /* the container at each depth */
 };
 
 static bool fail(struct reader *r, const char *what)
@@ -218,17 +219,20 @@ static bool enter(struct reader *r, bool is_object)
 {
     if (r->depth == r->check->depth_max)
         return fail(r, "nested too deeply");
-    r->objects = r->objects << 1 | is_object;
-    r->depth++;
+    r->is_object[r->depth++] = is_object;
     r->at++;
     return true;
 }
 
 static void leave(struct reader *r)
 {
-    r->objects >>= 1;
     r->depth--;
     r->at++;
+}
+
+static bool is_in_object(const struct reader *r)
+{
+    return r->depth > 0 && r->is_object[r->depth - 1];
 }
 
 static enum expect after_value(const struct reader *r)
@@ -267,14 +271,14 @@ static bool read_separator(struct reader *r, enum expect *next)
     if (peek(r) != ',')
         return fail_here(r, "',' or the closing bracket expected");
     r->at++;
-    *next = r->objects & 1 ? KEY : VALUE;
+    *next = is_in_object(r) ? KEY : VALUE;
     return true;
 }
 
 static bool is_closing(const struct reader *r, enum expect expect)
 {
     bool may_close = expect == VALUE_OR_END || expect == KEY_OR_END || expect == COMMA_OR_END;
-    return may_close && peek(r) == (r->objects & 1 ? '}' : ']');
+    return may_close && peek(r) == (is_in_object(r) ? '}' : ']');
 }
 
 static bool read_next(struct reader *r, enum expect *expect)
@@ -297,7 +301,12 @@ static bool read_next(struct reader *r, enum expect *expect)
 
 bool json_check(struct bytes text, struct json_check *check, struct json_fault *fault)
 {
-    struct reader r = {.text = text, .check = check, .fault = fault};
+    struct reader r; /* but for is_object, which is written before it is read */
+    r.text = text;
+    r.check = check;
+    r.fault = fault;
+    r.depth = 0;
+    BRG_CHECK(check->depth_max <= JSON_CHECK_DEPTH_MAX);
     check->control = SIZE_MAX;
     check->has_nul = check->has_wide = false;
     r.at = json_utf8_prefix(text);

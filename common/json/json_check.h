@@ -10,8 +10,10 @@ struct json_fault {
     size_t at;
 };
 
+enum { JSON_CHECK_DEPTH_MAX = 1024 };
+
 struct json_check {
-    unsigned depth_max; /* containers within each other, at most 64 */
+    unsigned depth_max; /* containers within each other, at most JSON_CHECK_DEPTH_MAX */
     bool takes_comments;
     size_t
         control;   /* out: offset of the first raw control character in a string, or SIZE_MAX */

@@ -5,6 +5,8 @@
 
 #include <limits.h>
 
+_Static_assert((int)JSON_PICK_NESTING_MAX <= (int)JSON_CHECK_DEPTH_MAX, "depths");
+
 /* Walks over text that is known to be JSON, so every container and string has its end. */
 struct walk {
     const char *at;
@@ -214,10 +216,10 @@ static void walk_object(struct walk *w, const struct place *place)
     while (w->is_plain && has_more(w));
 }
 
-bool json_pick(struct bytes text, struct json_pick *picks, size_t count)
+static bool pick(struct bytes text, unsigned depth_max, struct json_pick *picks, size_t count)
 {
     struct json_fault fault;
-    struct json_check check = {.depth_max = JSON_DEPTH_MAX};
+    struct json_check check = {.depth_max = depth_max};
     BRG_CHECK(count <= JSON_PICKS_MAX);
     for (size_t i = 0; i < count; i++)
         picks[i].string = bytes_of(NULL, 0);
@@ -235,4 +237,14 @@ bool json_pick(struct bytes text, struct json_pick *picks, size_t count)
         return false;
     walk_object(&w, &(struct place){.depth = 0});
     return w.is_plain;
+}
+
+bool json_pick(struct bytes text, struct json_pick *picks, size_t count)
+{
+    return pick(text, JSON_DEPTH_MAX, picks, count);
+}
+
+bool json_pick_deep(struct bytes text, struct json_pick *picks, size_t count)
+{
+    return pick(text, JSON_PICK_NESTING_MAX, picks, count);
 }

@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 
-enum { JSON_PICKS_MAX = 16, JSON_PICK_DEPTH_MAX = 3 };
+enum { JSON_PICKS_MAX = 16, JSON_PICK_DEPTH_MAX = 3, JSON_PICK_NESTING_MAX = 1024 };
 
 struct json_pick {
     /* Path to the object in which it is: NULL for the root, "a", "a.b", or with the first item
@@ -20,3 +20,5 @@ struct json_pick {
 
 /* Whether the text is an object as plain as that; else nothing in `picks` counts. */
 bool json_pick(struct bytes text, struct json_pick *picks, size_t count);
+/* The same of text that is nested too deeply for json_parse, within JSON_PICK_NESTING_MAX. */
+bool json_pick_deep(struct bytes text, struct json_pick *picks, size_t count);

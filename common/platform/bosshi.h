@@ -30,9 +30,18 @@ void bosshi_keys_derive(struct bosshi_keys *keys);
 bool bosshi_decrypt(struct crypto *c, const uint8_t key[CRYPTO_AES_KEY_BYTES],
                     struct bytes encrypt, struct buf *plain);
 
-/* One POST. The last three are empty where they are not given or not to be checked. */
+/* What has to show that a POST is the platform's. The URL check always has the token. */
+enum bosshi_proof {
+    BOSSHI_PROOF_TOKEN,     /* the Verification Token in the body */
+    BOSSHI_PROOF_SIGNATURE, /* the three headers */
+    BOSSHI_PROOF_NONE,
+};
+
+/* One POST. The headers are empty where they are not given or not to be checked. */
 struct bosshi_post {
     struct bytes body, signature, timestamp, nonce;
+    bool is_card; /* came to the URL for clicks on cards */
+    enum bosshi_proof proof;
 };
 
 enum bosshi_verdict {
@@ -42,13 +51,19 @@ enum bosshi_verdict {
                        not told apart */
 };
 
-/* Decrypts and verifies; every key and every token is tried. On BOSSHI_GENUINE `*text` is the
- * plain JSON, a view into `plain` or the body, and `*root` its object, the caller's
- * (json_free); else both are empty. CBC has no integrity: what opens under a wrong key is told
- * by its JSON and token. */
+/* What a genuine POST holds. */
+struct bosshi_opened {
+    struct bytes text; /* plain JSON, a view into `plain` or the body */
+    struct json *root; /* its object, the caller's (json_free) */
+    bool is_cut;       /* too deep: of the object only what proves and names it */
+};
+
+/* Decrypts and verifies; every key and every token is tried. But on BOSSHI_GENUINE `*out` is
+ * empty. CBC has no integrity: what opens under a wrong key is told by its JSON and token.
+ * Where the token is no proof, plain bodies are taken although there is a key. */
 enum bosshi_verdict bosshi_open(struct crypto *c, const struct bosshi_keys *keys,
                                 const struct bosshi_post *post, struct buf *plain,
-                                struct bytes *text, struct json **root);
+                                struct bosshi_opened *out);
 
 /* The URL check: `*challenge` is what has to come back. */
 bool bosshi_is_challenge(const struct json *root, struct bytes *challenge);
@@ -102,5 +117,6 @@ void bosshi_content_free(struct bosshi_content *content);
 const char *bosshi_read_content(const struct bosshi_message *m, const struct bosshi_self *self,
                                 struct bosshi_content *out);
 
-/* Appends the object without its tokens. */
+/* Appends the object without its tokens: on top, in the header, and in the event, where it is
+ * for updating the card that was clicked on. */
 void bosshi_write_raw(struct buf *out, const struct json *root);

@@ -3,8 +3,6 @@
 #include "json/json_pick.h"
 #include "json/json_writer.h"
 
-#define SIGNATURE_CHARS ((size_t)(2 * CRYPTO_SHA256_BYTES))
-
 void bosshi_keys_derive(struct bosshi_keys *keys)
 {
     struct crypto *c = crypto_new();
@@ -47,112 +45,172 @@ static bool is_token(const struct bosshi_keys *keys, struct bytes token)
     return found;
 }
 
-/* The older layout has the token on top and may name the app in the event; the URL check knows
- * no app. */
-static bool is_ours(const struct bosshi_keys *keys, const struct json *root)
+/* The older layout has the token on top and may name the app in the event. */
+static bool has_token(const struct bosshi_keys *keys, const struct json *root)
 {
     const struct json *header = json_get(root, "header");
-    struct bytes challenge;
-    struct bytes app_id = bytes_of_str(keys->app_id);
-    if (bosshi_is_challenge(root, &challenge))
-        return is_token(keys, json_get_string(root, "token"));
-    if (header)
-        return is_token(keys, json_get_string(header, "token")) &&
-               crypto_equal(json_get_string(header, "app_id"), app_id);
-    const struct json *named = json_at(root, "/event/app_id");
-    return is_token(keys, json_get_string(root, "token")) &&
-           (!named || crypto_equal(json_string(named), app_id));
+    return is_token(keys, json_get_string(header ? header : root, "token"));
 }
 
-/* Lower-case hex of SHA-256(timestamp | nonce | Encrypt Key | body as it came). The URL check
- * is not signed. */
-static bool is_signature_right(struct crypto *c, const struct bosshi_keys *keys,
-                               const struct bosshi_post *post, const struct json *root)
+/* The header has to name the app; elsewhere it may. */
+static bool is_for_app(const struct bosshi_keys *keys, const struct json *root)
 {
-    struct bytes challenge;
+    const struct json *header = json_get(root, "header");
+    const struct json *named = json_at(root, "/event/app_id");
+    struct bytes app_id = bytes_of_str(keys->app_id);
+    if (header)
+        return crypto_equal(json_get_string(header, "app_id"), app_id);
+    return !named || crypto_equal(json_string(named), app_id);
+}
+
+static bool is_equal_hex(struct bytes given, const uint8_t *digest, size_t len)
+{
+    char expected[2 * CRYPTO_SHA256_BYTES];
+    crypto_hex(digest, len, expected);
+    return crypto_equal(given, bytes_of(expected, 2 * len));
+}
+
+/* Lower-case hex of SHA-256(timestamp | nonce | Encrypt Key | body as it came). Of a click on a
+ * card also SHA-1 with the Verification Token in place of the key: what Feishu's own kits check
+ * for its older cards (larksuite/oapi-sdk-go, card/handlers/handlers.go). */
+static bool is_signature_right(struct crypto *c, const struct bosshi_keys *keys,
+                               const struct bosshi_post *post)
+{
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+    struct bytes parts[] = {post->timestamp, post->nonce, {NULL, 0}, post->body};
+    const size_t count = sizeof parts / sizeof parts[0];
     bool found = false;
-    if (post->signature.len == 0 || post->timestamp.len == 0 || post->nonce.len == 0 ||
-        bosshi_is_challenge(root, &challenge))
-        return true;
     for (size_t i = 0; i < keys->encrypt_key_count; i++) {
-        const struct bytes parts[] = {post->timestamp, post->nonce,
-                                      bytes_of_str(keys->encrypt_keys[i]), post->body};
-        uint8_t digest[CRYPTO_SHA256_BYTES];
-        char expected[SIGNATURE_CHARS];
-        crypto_sha256(c, parts, sizeof parts / sizeof parts[0], digest);
-        crypto_hex(digest, sizeof digest, expected);
-        found = crypto_equal(post->signature, bytes_of(expected, sizeof expected)) || found;
+        parts[2] = bytes_of_str(keys->encrypt_keys[i]);
+        crypto_sha256(c, parts, count, digest);
+        found = is_equal_hex(post->signature, digest, CRYPTO_SHA256_BYTES) || found;
+    }
+    for (size_t i = 0; i < keys->token_count && post->is_card; i++) {
+        parts[2] = bytes_of_str(keys->tokens[i]);
+        crypto_sha1(c, parts, count, digest);
+        found = is_equal_hex(post->signature, digest, CRYPTO_SHA1_BYTES) || found;
     }
     return found;
 }
 
-static struct json *parse_object(struct bytes text)
+/* The URL check names no app and is not signed, and nothing but the token proves it. */
+static bool is_ours(struct crypto *c, const struct bosshi_keys *keys,
+                    const struct bosshi_post *post, const struct json *root)
+{
+    struct bytes challenge;
+    bool is_signed = post->signature.len > 0 && post->timestamp.len > 0 && post->nonce.len > 0;
+    if (bosshi_is_challenge(root, &challenge))
+        return is_token(keys, json_get_string(root, "token"));
+    if (!is_for_app(keys, root))
+        return false;
+    switch (post->proof) {
+    case BOSSHI_PROOF_TOKEN:
+        return has_token(keys, root) && (!is_signed || is_signature_right(c, keys, post));
+    case BOSSHI_PROOF_SIGNATURE:
+        return is_signed && is_signature_right(c, keys, post);
+    case BOSSHI_PROOF_NONE:
+        return true;
+    }
+    return false;
+}
+
+/* Of text that is too deep for a tree, the members of its header that prove and name it. NULL
+ * when they are not to be seen. */
+static struct json *parse_header(struct bytes text)
+{
+    static const char *const names[] = {"token",      "app_id",      "event_id",
+                                        "event_type", "create_time", "tenant_key"};
+    enum { COUNT = sizeof names / sizeof names[0], FRAME_BYTES = 256 };
+    struct json_pick picks[COUNT];
+    struct json_writer w;
+    struct buf cut;
+    for (size_t i = 0; i < COUNT; i++)
+        picks[i] = (struct json_pick){.object = "header", .key = names[i]};
+    if (!json_pick_deep(text, picks, COUNT))
+        return NULL;
+    buf_init(&cut, 6 * text.len + FRAME_BYTES); /* were every byte escaped */
+    json_begin(&w, &cut);
+    json_open(&w, NULL, '{');
+    json_open(&w, "header", '{');
+    for (size_t i = 0; i < COUNT; i++)
+        if (picks[i].string.ptr)
+            json_str(&w, names[i], picks[i].string);
+    json_close(&w, '}');
+    json_close(&w, '}');
+    struct json *root = json_parse(buf_bytes(&cut), JSON_PEER, NULL);
+    buf_free(&cut);
+    return root;
+}
+
+static struct json *parse_object(struct bytes text, bool *is_cut)
 {
     struct json *root = json_parse(text, JSON_PEER, NULL);
+    *is_cut = !root;
+    if (!root)
+        root = parse_header(text);
     if (json_type(root) == JSON_OBJECT)
         return root;
     json_free(root);
     return NULL;
 }
 
-/* The object of a genuine text, or NULL. */
-static struct json *accept(struct crypto *c, const struct bosshi_keys *keys,
-                           const struct bosshi_post *post, struct json *root)
+static bool open_encrypted(struct crypto *c, const struct bosshi_keys *keys,
+                           const struct bosshi_post *post, struct bytes encrypt,
+                           struct buf *plain, struct bosshi_opened *out)
 {
-    if (root && is_ours(keys, root) && is_signature_right(c, keys, post, root))
-        return root;
-    json_free(root);
-    return NULL;
-}
-
-static enum bosshi_verdict open_encrypted(struct crypto *c, const struct bosshi_keys *keys,
-                                          const struct bosshi_post *post, struct bytes encrypt,
-                                          struct buf *plain, struct bytes *text,
-                                          struct json **root)
-{
-    for (size_t i = 0; i < keys->encrypt_key_count && !*root; i++) {
+    for (size_t i = 0; i < keys->encrypt_key_count; i++) {
         if (!bosshi_decrypt(c, keys->aes_keys[i], encrypt, plain))
             continue;
-        *root = accept(c, keys, post, parse_object(buf_bytes(plain)));
-        *text = buf_bytes(plain);
+        out->text = buf_bytes(plain);
+        out->root = parse_object(out->text, &out->is_cut);
+        if (out->root && is_ours(c, keys, post, out->root))
+            return true;
+        json_free(out->root);
     }
-    if (*root)
-        return BOSSHI_GENUINE;
     buf_reset(plain);
-    *text = bytes_of(NULL, 0);
-    return BOSSHI_REFUSED;
+    return false;
+}
+
+/* The body's own object, and what it has under "encrypt", if anything. */
+static struct json *parse_body(struct bytes body, bool *is_cut, bool *is_encrypted,
+                               struct bytes *encrypt)
+{
+    struct json *root = parse_object(body, is_cut);
+    *is_encrypted = json_get(root, "encrypt") != NULL;
+    *encrypt = json_get_string(root, "encrypt");
+    return root;
 }
 
 enum bosshi_verdict bosshi_open(struct crypto *c, const struct bosshi_keys *keys,
                                 const struct bosshi_post *post, struct buf *plain,
-                                struct bytes *text, struct json **root)
+                                struct bosshi_opened *out)
 {
     struct json_pick pick[] = {{.key = "encrypt"}};
     bool is_plain_key = json_pick(post->body, pick, 1);
     struct bytes encrypt = pick[0].string;
+    bool is_encrypted = is_plain_key && encrypt.ptr;
+    bool may_be_plain = keys->encrypt_key_count == 0 || post->proof != BOSSHI_PROOF_TOKEN;
+    bool is_genuine = false, is_cut = false;
     struct json *body = NULL;
-    *root = NULL;
-    *text = bytes_of(NULL, 0);
+    *out = (struct bosshi_opened){0};
     buf_reset(plain);
-    if (!is_plain_key || !encrypt.ptr) { /* written in an unusual way, or not encrypted */
-        body = parse_object(post->body);
+    if (!is_encrypted) { /* or written in an unusual way */
+        body = parse_body(post->body, &is_cut, &is_encrypted, &encrypt);
         if (!body)
             return BOSSHI_MALFORMED;
-        encrypt = json_get_string(body, "encrypt");
     }
-    enum bosshi_verdict verdict = BOSSHI_REFUSED;
-    bool is_encrypted = encrypt.ptr && (!body || json_get(body, "encrypt"));
-    if (is_encrypted) {
-        verdict = open_encrypted(c, keys, post, encrypt, plain, text, root);
+    if (is_encrypted)
+        is_genuine = open_encrypted(c, keys, post, encrypt, plain, out);
+    else if (may_be_plain)
+        is_genuine = is_ours(c, keys, post, body);
+    if (is_genuine && !is_encrypted)
+        *out = (struct bosshi_opened){post->body, body, is_cut};
+    else
         json_free(body);
-    } else if (keys->encrypt_key_count == 0) {
-        *root = accept(c, keys, post, body);
-        *text = *root ? post->body : *text;
-        verdict = *root ? BOSSHI_GENUINE : BOSSHI_REFUSED;
-    } else {
-        json_free(body);
-    }
-    return verdict;
+    if (is_genuine)
+        return BOSSHI_GENUINE;
+    *out = (struct bosshi_opened){0};
+    return BOSSHI_REFUSED;
 }
 
 bool bosshi_is_challenge(const struct json *root, struct bytes *challenge)

@@ -96,15 +96,16 @@ const char *bosshi_parse_message(const struct json *root, struct bosshi_message 
 
 struct raw {
     struct buf *out;
-    bool is_header; /* the members of the header are being written */
+    bool is_top; /* the members of the root are being written */
     bool has_member;
 };
 
-static void write_object(struct buf *out, const struct json *object, bool is_header);
+static void write_object(struct buf *out, const struct json *object, bool is_top);
 
 static void write_member(struct bytes key, const struct json *value, void *arg)
 {
     struct raw *raw = arg;
+    bool has_tokens = bytes_eq_str(key, "header") || bytes_eq_str(key, "event");
     if (bytes_eq_str(key, "token"))
         return;
     if (raw->has_member)
@@ -113,15 +114,15 @@ static void write_member(struct bytes key, const struct json *value, void *arg)
     buf_append_char(raw->out, '"');
     json_escape(raw->out, key);
     buf_append_str(raw->out, "\":");
-    if (!raw->is_header && bytes_eq_str(key, "header"))
-        write_object(raw->out, value, true);
+    if (raw->is_top && has_tokens)
+        write_object(raw->out, value, false);
     else
         json_write_value(raw->out, value);
 }
 
-static void write_object(struct buf *out, const struct json *object, bool is_header)
+static void write_object(struct buf *out, const struct json *object, bool is_top)
 {
-    struct raw raw = {.out = out, .is_header = is_header};
+    struct raw raw = {.out = out, .is_top = is_top};
     if (json_type(object) != JSON_OBJECT) {
         json_write_value(out, object);
         return;
@@ -133,5 +134,5 @@ static void write_object(struct buf *out, const struct json *object, bool is_hea
 
 void bosshi_write_raw(struct buf *out, const struct json *root)
 {
-    write_object(out, root, false);
+    write_object(out, root, true);
 }

@@ -17,6 +17,7 @@
 static struct crypto *crypto;
 static struct json *vectors;
 static struct buf plain, body;
+static bool was_cut; /* what was opened last */
 
 static int make(void **state)
 {
@@ -52,14 +53,14 @@ static struct bosshi_keys keys_of_strings(const char *const *strings)
 static enum bosshi_verdict open_post(const struct bosshi_keys *keys,
                                      const struct bosshi_post *post)
 {
-    struct bytes text;
-    struct json *root;
-    enum bosshi_verdict verdict = bosshi_open(crypto, keys, post, &plain, &text, &root);
-    assert_int_equal(root != NULL, verdict == BOSSHI_GENUINE);
-    assert_int_equal(text.len > 0, verdict == BOSSHI_GENUINE);
+    struct bosshi_opened opened;
+    enum bosshi_verdict verdict = bosshi_open(crypto, keys, post, &plain, &opened);
+    assert_int_equal(opened.root != NULL, verdict == BOSSHI_GENUINE);
+    assert_int_equal(opened.text.len > 0, verdict == BOSSHI_GENUINE);
     if (verdict != BOSSHI_GENUINE)
         assert_int_equal(plain.len, 0);
-    json_free(root);
+    json_free(opened.root);
+    was_cut = opened.is_cut;
     return verdict;
 }
 
@@ -151,6 +152,9 @@ static void every_padding_byte_is_checked(void **state)
 #define EVENT(token, app)                                                              \
     "{\"header\":{\"event_id\":\"e\",\"token\":\"" token "\",\"app_id\":\"" app "\"}," \
     "\"event\":{}}"
+/* Without its closing bracket. */
+#define EVENT_HEADER(token, app) \
+    "{\"header\":{\"event_id\":\"e\",\"token\":\"" token "\",\"app_id\":\"" app "\"}"
 #define CHALLENGE(token) \
     "{\"challenge\":\"c\\\"1\",\"token\":\"" token "\",\"type\":\"url_verification\"}"
 
@@ -286,6 +290,126 @@ static void signed_posts(void **state)
     assert_int_equal(open_post(&keys, &post), BOSSHI_GENUINE);
 }
 
+/* Nesting that no tree is built of: the header alone proves and names it. */
+static void too_deep_bodies(void **state)
+{
+    (void)state;
+    struct bosshi_keys open = KEYS(APP, TOKEN), sealed = KEYS(APP, TOKEN, KEY);
+    static const struct {
+        const char *header;
+        int depth;
+        enum bosshi_verdict verdict;
+        bool is_cut;
+    } cases[] = {
+        {EVENT_HEADER(TOKEN, APP), 22, BOSSHI_GENUINE, false},
+        {EVENT_HEADER(TOKEN, APP), 24, BOSSHI_GENUINE, true},
+        {EVENT_HEADER(TOKEN, APP), 1000, BOSSHI_GENUINE, true},
+        {EVENT_HEADER("x", APP), 100, BOSSHI_REFUSED, false},
+        {EVENT_HEADER(TOKEN, "other"), 100, BOSSHI_REFUSED, false},
+        {"{\"token\":\"" TOKEN "\"", 100, BOSSHI_REFUSED, false},
+        {EVENT_HEADER(TOKEN, APP), 1100, BOSSHI_MALFORMED, false},
+        {"{\"header\":{\"\\u0074oken\":\"" TOKEN "\"}", 100, BOSSHI_MALFORMED, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buf text;
+        buf_init(&text, 8192);
+        buf_append_str(&text, cases[i].header);
+        buf_append_str(&text, ",\"event\":");
+        for (int k = 0; k < cases[i].depth; k++)
+            buf_append_char(&text, '[');
+        for (int k = 0; k < cases[i].depth; k++)
+            buf_append_char(&text, ']');
+        buf_append_char(&text, '}');
+        if (open_text(&open, buf_bytes(&text)) != cases[i].verdict ||
+            was_cut != cases[i].is_cut)
+            fail_msg("case %zu", i);
+        buf_append_char(&text, '\0');
+        enum bosshi_verdict verdict = open_sealed(&sealed, KEY, text.ptr);
+        if ((verdict == BOSSHI_GENUINE) != (cases[i].verdict == BOSSHI_GENUINE) ||
+            was_cut != cases[i].is_cut)
+            fail_msg("case %zu, sealed", i);
+        buf_free(&text);
+    }
+}
+
+#define CLICK "{\"open_id\":\"ou\",\"token\":\"c-credential\",\"action\":{\"tag\":\"button\"}}"
+#define NEW_CLICK(app)                                                       \
+    "{\"header\":{\"event_type\":\"card.action.trigger\",\"token\":\"" TOKEN \
+    "\",\"app_id\":\"" app "\"},\"event\":{\"token\":\"c-credential\"}}"
+
+static enum bosshi_verdict open_click(const struct bosshi_keys *keys, enum bosshi_proof proof,
+                                      const char *text)
+{
+    return open_post(keys, &(struct bosshi_post){
+                               .body = bytes_of_str(text), .is_card = true, .proof = proof});
+}
+
+/* What proves a click is a setting; the check of its URL needs the token whatever that is. */
+static void clicks_on_cards(void **state)
+{
+    (void)state;
+    struct bosshi_keys open = KEYS(APP, TOKEN), sealed = KEYS(APP, TOKEN, KEY);
+    const enum bosshi_verdict yes = BOSSHI_GENUINE, no = BOSSHI_REFUSED;
+    const struct {
+        const char *text;
+        enum bosshi_verdict with[3], with_key[3]; /* by proof: token, signature, none */
+    } cases[] = {
+        {CLICK, {no, no, yes}, {no, no, yes}},
+        {"{\"token\":\"" TOKEN "\"}", {yes, no, yes}, {no, no, yes}},
+        {NEW_CLICK(APP), {yes, no, yes}, {no, no, yes}},
+        {NEW_CLICK("other"), {no, no, no}, {no, no, no}},
+        {CHALLENGE(TOKEN), {yes, yes, yes}, {no, yes, yes}},
+        {CHALLENGE("x"), {no, no, no}, {no, no, no}},
+        {"{\"encrypt\":\"AAAA\"}", {no, no, no}, {no, no, no}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int proof = 0; proof < 3; proof++) {
+            enum bosshi_proof p = (enum bosshi_proof)proof;
+            if (open_click(&open, p, cases[i].text) != cases[i].with[proof] ||
+                open_click(&sealed, p, cases[i].text) != cases[i].with_key[proof])
+                fail_msg("%s, proof %d", cases[i].text, proof);
+        }
+    }
+    buf_reset(&body);
+    bosshi_peer_seal(crypto, BYTES_LIT(KEY), BYTES_LIT(CLICK), &body);
+    struct bosshi_post post = {
+        .body = buf_bytes(&body), .is_card = true, .proof = BOSSHI_PROOF_NONE};
+    assert_int_equal(open_post(&sealed, &post), BOSSHI_GENUINE);
+    post.proof = BOSSHI_PROOF_TOKEN;
+    assert_int_equal(open_post(&sealed, &post), BOSSHI_REFUSED);
+}
+
+/* With the token and SHA-1, as Feishu signs them, or with the key as events are signed. */
+static void signed_clicks(void **state)
+{
+    (void)state;
+    struct bosshi_keys keys = KEYS(APP, TOKEN, KEY);
+    struct bytes time = BYTES_LIT("1700000000"), nonce = BYTES_LIT("n-1");
+    const struct bytes parts[] = {time, nonce, BYTES_LIT(TOKEN), BYTES_LIT(CLICK)};
+    uint8_t digest[CRYPTO_SHA1_BYTES];
+    char by_token[2 * CRYPTO_SHA1_BYTES], by_key[BOSSHI_PEER_SIGNATURE_CHARS];
+    crypto_sha1(crypto, parts, 4, digest);
+    crypto_hex(digest, sizeof digest, by_token);
+    bosshi_peer_sign(crypto, time, nonce, BYTES_LIT(KEY), BYTES_LIT(CLICK), by_key);
+    struct bosshi_post post = {.body = BYTES_LIT(CLICK),
+                               .signature = bytes_of(by_token, sizeof by_token),
+                               .timestamp = time,
+                               .nonce = nonce,
+                               .is_card = true,
+                               .proof = BOSSHI_PROOF_SIGNATURE};
+    assert_int_equal(open_post(&keys, &post), BOSSHI_GENUINE);
+    post.is_card = false; /* events are not signed so */
+    assert_int_equal(open_post(&keys, &post), BOSSHI_REFUSED);
+    post.is_card = true;
+    post.signature = bytes_of(by_key, sizeof by_key);
+    assert_int_equal(open_post(&keys, &post), BOSSHI_GENUINE);
+    by_key[3] ^= 1;
+    assert_int_equal(open_post(&keys, &post), BOSSHI_REFUSED);
+    by_key[3] ^= 1;
+    post.nonce = BYTES_LIT("");
+    assert_int_equal(open_post(&keys, &post), BOSSHI_REFUSED);
+}
+
 static void challenge_comes_back(void **state)
 {
     (void)state;
@@ -314,6 +438,9 @@ int main(void)
         cmocka_unit_test(tokens_rotate),
         cmocka_unit_test(signature_vectors),
         cmocka_unit_test(signed_posts),
+        cmocka_unit_test(too_deep_bodies),
+        cmocka_unit_test(clicks_on_cards),
+        cmocka_unit_test(signed_clicks),
         cmocka_unit_test(challenge_comes_back),
     };
     return cmocka_run_group_tests(tests, make, drop);

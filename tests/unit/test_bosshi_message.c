@@ -456,12 +456,14 @@ static void raw_has_no_tokens(void **state)
     (void)state;
     struct json *root = parse(
         "{\"schema\":\"1.0\",\"token\":\"t\",\"header\":{\"token\":\"t\",\"app_id\":\"a\"},"
-        "\"event\":{\"token\":\"theirs\",\"header\":{\"token\":1}}}");
+        "\"event\":{\"token\":\"c\",\"action\":{\"token\":\"theirs\"},\"header\":{\"token\":1}}"
+        "}");
     struct buf out;
     buf_init(&out, TEXT_MAX);
     bosshi_write_raw(&out, root);
-    same(buf_bytes(&out), "{\"schema\":\"1.0\",\"header\":{\"app_id\":\"a\"},"
-                          "\"event\":{\"token\":\"theirs\",\"header\":{\"token\":1}}}");
+    same(buf_bytes(&out),
+         "{\"schema\":\"1.0\",\"header\":{\"app_id\":\"a\"},"
+         "\"event\":{\"action\":{\"token\":\"theirs\"},\"header\":{\"token\":1}}}");
     json_free(root);
     buf_reset(&out);
     root = parse("{\"token\":\"t\"}");
