@@ -34,7 +34,7 @@ static void add_header(const char *name, struct bytes value, void *arg)
 enum brg_err letters_dead(struct letters *l, const struct bus_message *record,
                           const struct dead_letter *letter, bus_delivery_cb *cb, void *arg)
 {
-    enum { OWN_HEADERS = 5 };
+    enum { OWN_HEADERS = 6 };
     char attempts[NUMBER_CHARS], first[NUMBER_CHARS], last[NUMBER_CHARS];
     struct header_list list = {.max = BUS_HEADERS_MAX - OWN_HEADERS};
     struct bus_message_info info;
@@ -50,13 +50,11 @@ enum brg_err letters_dead(struct letters *l, const struct bus_message *record,
     add_header("bb-error", bytes_of_str(letter->error), &list);
     add_header("bb-first", bytes_of_str(first), &list);
     add_header("bb-last", bytes_of_str(last), &list);
+    if (letter->is_outline)
+        add_header("bb-value", BYTES_LIT("dropped"), &list);
 
-    struct bus_record out = {l->dlq, info.key, info.value, list.headers, list.count};
-    enum brg_err err = bus_produce(l->producer, &out, cb, arg);
-    if (err != BRG_REJECT)
-        return err;
-    /* The record was as large as a record can be: its headers still tell which one it was. */
-    out.value = BYTES_LIT("");
+    struct bytes value = letter->is_outline ? BYTES_LIT("") : info.value;
+    struct bus_record out = {l->dlq, info.key, value, list.headers, list.count};
     return bus_produce(l->producer, &out, cb, arg);
 }
 
@@ -153,7 +151,7 @@ static void write_event(struct buf *value, const struct message *m, struct bytes
 static void write_fitting_event(struct buf *value, const struct message *m,
                                 struct bytes conversation, const struct answer_event *e)
 {
-    struct bytes text = e->text;
+    struct bytes text = e->is_outline ? BYTES_LIT("") : e->text;
     write_event(value, m, conversation, e, text);
     while (value->overflowed && text.len > 0) {
         buf_reset(value);

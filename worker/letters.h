@@ -3,7 +3,10 @@
  *
  * A dead letter is the request verbatim, key and headers too, plus bb-reason, bb-attempts,
  * bb-error, bb-first and bb-last. An event is a CloudEvent of its own with the final text and
- * its timings. Both are done when `cb` says BRG_OK, and not before. Loop thread only. */
+ * its timings. Both are done when `cb` says BRG_OK, and not before. What Kafka refuses for good
+ * (BRG_REJECT, at once or by `cb`) it may take as an outline: a dead letter without the
+ * request's value, which a header bb-value=dropped says; an event without the text, whose
+ * length it still tells. Loop thread only. */
 #pragma once
 
 #include "bus/bus_consumer.h"
@@ -28,9 +31,10 @@ struct dead_letter {
     const char *error;  /* for a person; no text of the answer; "" none */
     unsigned attempts;
     int64_t first_ms, last_ms; /* wall clock */
+    bool is_outline;
 };
 
-/* BRG_RETRY: the producer's queue is full, `cb` will not come. */
+/* BRG_RETRY: the producer's queue is full. Unless BRG_OK, `cb` will not come. */
 enum brg_err letters_dead(struct letters *l, const struct bus_message *record,
                           const struct dead_letter *letter, bus_delivery_cb *cb,
                           void *arg) BRG_MUST_CHECK;
@@ -43,6 +47,7 @@ struct answer_event {
     const char *outcome; /* done, apology, deadline, closed, late */
     const char *pipeline;
     struct bytes text;
+    bool is_outline;
     unsigned attempts, starts;
     int64_t claimed_ms, first_text_ms, ended_ms; /* wall clock, 0: never */
     int64_t prompt_tokens, completion_tokens;    /* -1: not said */

@@ -70,6 +70,7 @@ enum session_home {
     HOME_REQUESTS,
     HOME_MOVING, /* there, while a copy is on its way to the late topic */
     HOME_MOVED,  /* the copy has taken over: its reader completes it */
+    HOME_KEPT,   /* there, because the late topic refuses the copy */
     HOME_LATE,   /* it is the copy */
 };
 
@@ -185,7 +186,9 @@ struct session {
     struct session_chat *chat; /* NULL: the platform polls */
 
     enum stream_reason reason;
-    unsigned owed;      /* letters to be written */
+    unsigned owed;     /* letters to be written */
+    unsigned refusals; /* by Kafka, of the letter that is being written */
+    unsigned copy_refusals;
     unsigned unsettled; /* written, the store is to be told */
     unsigned settling;  /* of these, what it is being told */
     const char *dead_reason;

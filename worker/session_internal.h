@@ -26,6 +26,9 @@ enum {
     SHOWN_ASK_MS = 1500,
     POST_RETRY_BASE_MS = 1000,
     POST_RETRY_CAP_MS = 30000,
+    /* A broker refuses a batch for its size, and with a large record the small ones beside it:
+     * what it refuses is sent again, after a random wait that parts it from them. */
+    REFUSALS_MAX = 3,
 };
 
 /* session.c */
@@ -159,7 +162,7 @@ void session_linger(struct session *s, int64_t due_ms);
 struct session_metrics {
     struct metric done, apology, deadline, closed;
     struct metric dead_letters, events, retries, fenced, takeovers, releases;
-    struct metric puts, store_failures, letter_failures;
+    struct metric puts, store_failures, letter_failures, letters_lost;
     struct metric shed, alone, poison, cut;
     struct metric moved, url_refused;
     struct metric first_text_ms, answer_ms;

@@ -61,17 +61,26 @@ int64_t session_second_limit_ms(const struct session *s)
 
 /* --- the move --- */
 
+/* The next tick tries again; two copies are harmless. Where the late topic can never hold the
+ * record, the run goes on all the same: its user waits for the answer, and what its offset
+ * holds up until the second limit is only what a restart reads again. */
+static void on_not_moved(struct session *s, enum brg_err err, const char *why)
+{
+    s->copy_refusals += err == BRG_REJECT ? 1 : 0;
+    bool is_kept = s->copy_refusals >= REFUSALS_MAX;
+    s->home = is_kept ? HOME_KEPT : HOME_REQUESTS;
+    log_warn("session", "not_moved", "stream=%s kept=%d why=\"%s\"", s->id.text, is_kept, why);
+    metric_add(&session_metrics.letter_failures, 1);
+}
+
 static void on_moved(enum brg_err err, const char *reason, void *arg)
 {
     struct session *s = arg;
     crash_point("copy.reported");
     if (!session_arrived(s))
         return;
-    if (err != BRG_OK) { /* the next tick tries again; two copies are harmless */
-        log_warn("session", "not_moved", "stream=%s why=\"%s\"", s->id.text,
-                 reason ? reason : "");
-        metric_add(&session_metrics.letter_failures, 1);
-        s->home = HOME_REQUESTS;
+    if (err != BRG_OK) {
+        on_not_moved(s, err, reason ? reason : "");
         return;
     }
     s->home = HOME_MOVED;
@@ -84,9 +93,13 @@ void session_move(struct session *s)
 {
     if (s->home != HOME_REQUESTS || !session_lease_is_firm(s))
         return;
-    if (letters_late(&s->worker->letters, s->record, on_moved, s) != BRG_OK)
-        return; /* the producer's queue is full */
+    enum brg_err err = letters_late(&s->worker->letters, s->record, on_moved, s);
     crash_point("copy.produced");
-    s->home = HOME_MOVING;
-    s->pending++;
+    if (err == BRG_OK) {
+        s->home = HOME_MOVING;
+        s->pending++;
+    } else if (err == BRG_REJECT) {
+        s->copy_refusals = REFUSALS_MAX;
+        on_not_moved(s, err, "no record can hold it");
+    }
 }

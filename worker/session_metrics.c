@@ -27,6 +27,9 @@ struct session_metrics session_metrics = {
                              "Store calls of sessions without a known outcome"),
     .letter_failures = METRIC(METRIC_COUNTER, "botbridge_worker_letter_failures_total", NULL,
                               "Dead letters and events that have to be produced again"),
+    .letters_lost =
+        METRIC(METRIC_COUNTER, "botbridge_worker_letters_lost_total", NULL,
+               "Dead letters and events given up: Kafka refuses even their outline"),
     .shed = METRIC(METRIC_COUNTER, "botbridge_worker_shed_total", NULL,
                    "Questions refused because their bot or pipeline had too much in hand"),
     .alone = METRIC(METRIC_COUNTER, "botbridge_worker_alone_total", NULL,
@@ -62,6 +65,7 @@ void session_metrics_register(void)
     metric_register(&m->puts);
     metric_register(&m->store_failures);
     metric_register(&m->letter_failures);
+    metric_register(&m->letters_lost);
     metric_register(&m->shed);
     metric_register(&m->alone);
     metric_register(&m->poison);

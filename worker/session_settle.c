@@ -3,6 +3,8 @@
 #include "log/log.h"
 #include "session_internal.h"
 
+#include <inttypes.h>
+
 /* The user saw the end: the lane is free. */
 void session_enter_settling(struct session *s)
 {
@@ -113,11 +115,47 @@ static void settle_in_store(struct session *s)
 
 static void letter_done(struct session *s, unsigned item)
 {
+    s->refusals = 0;
     s->owed &= ~item;
     if (s->has_stream &&
         s->bubble != BUBBLE_CLOSED) /* a closed stream is noted once, when all is said */
         s->unsettled |= item;
     session_settle(s);
+}
+
+static bool is_outline(const struct session *s)
+{
+    return s->refusals >= REFUSALS_MAX;
+}
+
+/* Neither the partition waits for a letter that can never be written, nor is it forgotten in
+ * silence. */
+static void lose_letter(struct session *s, unsigned item, const char *why)
+{
+    const struct letters *l = &s->worker->letters;
+    struct bus_message_info info;
+    bus_message_info(s->record, &info);
+    log_error("session", "letter_lost",
+              "stream=%s item=%s reason=%s topic=%s record=%s/%d/%" PRId64 " why=\"%s\"",
+              s->id.text, session_item_name(item), item == OWE_EVENT ? "" : s->dead_reason,
+              item == OWE_EVENT ? l->events : l->dlq, info.topic, (int)info.partition,
+              info.offset, why);
+    metric_add(&session_metrics.letters_lost, 1);
+    letter_done(s, item);
+}
+
+/* `is_final`: by ourselves, whatever lies beside it. */
+static void refuse_letter(struct session *s, unsigned item, bool is_final, const char *why)
+{
+    bool was_outline = is_outline(s);
+    s->refusals = !is_final ? s->refusals + 1 : was_outline ? 2 * REFUSALS_MAX : REFUSALS_MAX;
+    log_warn("session", "letter_refused", "stream=%s item=%s outline=%d why=\"%s\"", s->id.text,
+             session_item_name(item), was_outline, why);
+    metric_add(&session_metrics.letter_failures, 1);
+    if (s->refusals >= 2 * REFUSALS_MAX)
+        lose_letter(s, item, why);
+    else
+        session_stall(s);
 }
 
 static void on_delivered(struct session *s, unsigned item, enum brg_err err, const char *reason)
@@ -132,6 +170,10 @@ static void on_delivered(struct session *s, unsigned item, enum brg_err err, con
         metric_add(item == OWE_EVENT ? &session_metrics.events : &session_metrics.dead_letters,
                    1);
         letter_done(s, item);
+        return;
+    }
+    if (err == BRG_REJECT) {
+        refuse_letter(s, item, false, reason ? reason : "");
         return;
     }
     log_warn("session", "letter_failed", "stream=%s item=%s why=\"%s\"", s->id.text,
@@ -158,6 +200,7 @@ static enum brg_err produce_dead_letter(struct session *s)
         .attempts = s->attempts,
         .first_ms = s->claimed_at_ms > 0 ? s->claimed_at_ms : clock_wall_ms(),
         .last_ms = s->ended_at_ms > 0 ? s->ended_at_ms : clock_wall_ms(),
+        .is_outline = is_outline(s),
     };
     return letters_dead(&s->worker->letters, s->record, &letter, on_dead_letter, s);
 }
@@ -191,6 +234,7 @@ static enum brg_err produce_event(struct session *s)
         .outcome = outcome_of(s),
         .pipeline = s->pipeline ? s->pipeline->name : "",
         .text = text_of(s),
+        .is_outline = is_outline(s),
         .attempts = s->attempts,
         .starts = s->starts,
         .claimed_ms = s->claimed_at_ms,
@@ -222,13 +266,10 @@ static void produce(struct session *s, unsigned item)
         return;
     s->pending--;
     s->is_letter_pending = false;
-    if (err == BRG_RETRY) {
+    if (err == BRG_RETRY)
         session_stall(s);
-        return;
-    }
-    log_error("session", "letter_lost", "stream=%s item=%s", s->id.text,
-              session_item_name(item));
-    letter_done(s, item);
+    else
+        refuse_letter(s, item, true, "no record can hold it");
 }
 
 static void on_told(const struct store_reply *reply, void *arg)

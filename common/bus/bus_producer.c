@@ -153,6 +153,7 @@ static enum brg_err verdict_of(rd_kafka_resp_err_t err)
         return BRG_OK;
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
     case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE: /* larger than a segment of the topic */
     case RD_KAFKA_RESP_ERR_INVALID_RECORD:
         return BRG_REJECT;
     default:
