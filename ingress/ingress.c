@@ -264,7 +264,6 @@ static struct ingress *allocate(struct config *config, const char *path)
 struct ingress *ingress_start(struct config *config, const char *path, struct brg_error *error)
 {
     struct ingress *in = allocate(config, path);
-    config_set_log_level(config);
     if (!start_store(in, error) || !start_producer(in, error) || !start_listeners(in, error)) {
         ingress_free(in);
         return NULL;
