@@ -32,7 +32,7 @@ static const struct bus_setting reserved[] = {
     {"partition.assignment.strategy", "cooperative-sticky"},
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
-    {"enable.partition.eof", "false"},
+    {"enable.partition.eof", "true"},
     {"group.protocol", "classic"},
     {"group.id", NULL},
     {"group.instance.id", NULL},

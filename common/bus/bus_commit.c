@@ -24,9 +24,9 @@ void bus_commit_metrics(void)
 
 static void add_frontier(rd_kafka_topic_partition_list_t *list, struct bus_part *part)
 {
+    part->commit_sent = bus_part_frontier(part);
     rd_kafka_topic_partition_list_add(list, part->topic, part->partition)->offset =
-        part->offsets.base;
-    part->commit_sent = part->offsets.base;
+        part->commit_sent;
 }
 
 static rd_kafka_topic_partition_list_t *dirty_frontiers(struct bus_reader *r)

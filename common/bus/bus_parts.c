@@ -21,6 +21,7 @@ struct bus_part *bus_parts_add(struct bus_parts *parts, const char *topic, int32
         .partition = partition,
         .origin = {(uint32_t)(part - parts->list), ++parts->last_generation},
         .queue = queue,
+        .end = NO_OFFSET,
         .committed = NO_OFFSET,
         .commit_sent = NO_OFFSET,
     };
@@ -49,6 +50,7 @@ static void forget(struct bus_parts *parts, struct bus_part *part)
     part->stamps = NULL;
     part->parked = NULL;
     part->is_started = false;
+    part->end = NO_OFFSET;
     part->committed = NO_OFFSET;
     part->commit_sent = NO_OFFSET;
 }
@@ -104,7 +106,14 @@ bool bus_part_receive(struct bus_parts *parts, struct bus_part *part,
 
 bool bus_part_is_rewound(const struct bus_part *part, int64_t offset)
 {
-    return part->is_started && offset < part->offsets.head;
+    return offset < part->end || (part->is_started && offset < part->offsets.head);
+}
+
+/* The beginning of a log that never held a record needs no commit. */
+void bus_part_note_end(struct bus_part *part, int64_t offset)
+{
+    if (offset > 0)
+        part->end = offset;
 }
 
 void bus_part_restart(struct bus_parts *parts, struct bus_part *part)
@@ -126,9 +135,17 @@ bool bus_parts_complete(struct bus_parts *parts, struct bus_origin origin, int64
     return true;
 }
 
+int64_t bus_part_frontier(const struct bus_part *part)
+{
+    if (!part->is_started)
+        return part->end;
+    bool is_all_done = offsets_in_flight(&part->offsets) == 0;
+    return is_all_done && part->end > part->offsets.base ? part->end : part->offsets.base;
+}
+
 bool bus_part_is_dirty(const struct bus_part *part)
 {
-    return part->is_used && part->is_started && part->offsets.base != part->committed;
+    return part->is_used && bus_part_frontier(part) != part->committed;
 }
 
 int64_t bus_parts_oldest_ms(const struct bus_parts *parts)

@@ -19,6 +19,7 @@ struct bus_part {
     struct offsets offsets;
     int64_t *stamps; /* record times in ms, a ring like the tracker's */
     size_t bytes;    /* of records not complete */
+    int64_t end;     /* all below it was received or does not exist; -1: not told yet */
     int64_t committed;
     int64_t commit_sent;
     struct bus_message *parked; /* read, but beyond the window behind a gap */
@@ -44,7 +45,10 @@ bool bus_part_has_room(const struct bus_parts *parts, const struct bus_part *par
 /* Notes the record as in flight. False: it lies beyond the window now. */
 bool bus_part_receive(struct bus_parts *parts, struct bus_part *part,
                       const struct bus_message *m);
-/* Records went back in time: retention or truncation passed our position, or the topic was made
+/* The log was read up to here: what lies between the last record and this is none of ours to
+ * get (a transaction's marker, what was aborted, compacted or deleted). */
+void bus_part_note_end(struct bus_part *part, int64_t offset);
+/* The log went back in time: retention or truncation passed our position, or the topic was made
  * anew. What follows is a new life of the partition. */
 bool bus_part_is_rewound(const struct bus_part *part, int64_t offset);
 void bus_part_restart(struct bus_parts *parts, struct bus_part *part);
@@ -53,6 +57,8 @@ void bus_part_restart(struct bus_parts *parts, struct bus_part *part);
 bool bus_parts_complete(struct bus_parts *parts, struct bus_origin origin, int64_t offset,
                         size_t bytes);
 
+/* Where a next owner has to begin; -1 when it is not known that anything was there. */
+int64_t bus_part_frontier(const struct bus_part *part);
 /* Is there an offset to commit? */
 bool bus_part_is_dirty(const struct bus_part *part);
 /* Time of the oldest incomplete record over all, 0 when none. */

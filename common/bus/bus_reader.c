@@ -232,8 +232,8 @@ static void flush_batch(struct bus_reader *r)
 /* Everything before it goes first: order is what the loop relies on. */
 static void restart_part(struct bus_reader *r, struct bus_part *part, int64_t offset)
 {
-    log_warn("bus", "partition_rewound", "topic=%s partition=%d head=%lld offset=%lld",
-             part->topic, (int)part->partition, (long long)part->offsets.head,
+    log_warn("bus", "partition_rewound", "topic=%s partition=%d frontier=%lld offset=%lld",
+             part->topic, (int)part->partition, (long long)bus_part_frontier(part),
              (long long)offset);
     flush_batch(r);
     tell_revoked(r, part);
@@ -251,6 +251,13 @@ static struct bus_message *take_record(struct bus_reader *r, struct bus_part *pa
     return m;
 }
 
+static void take_end(struct bus_reader *r, struct bus_part *part, int64_t offset)
+{
+    if (bus_part_is_rewound(part, offset))
+        restart_part(r, part, offset);
+    bus_part_note_end(part, offset);
+}
+
 static struct bus_message *read_one(struct bus_reader *r, struct bus_part *part)
 {
     for (;;) {
@@ -259,8 +266,11 @@ static struct bus_message *read_one(struct bus_reader *r, struct bus_part *part)
             return NULL;
         if (!raw->err)
             return take_record(r, part, raw);
-        log_warn("bus", "partition_error", "topic=%s partition=%d text=\"%s\"", part->topic,
-                 (int)part->partition, rd_kafka_message_errstr(raw));
+        if (raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+            take_end(r, part, raw->offset);
+        else
+            log_warn("bus", "partition_error", "topic=%s partition=%d text=\"%s\"", part->topic,
+                     (int)part->partition, rd_kafka_message_errstr(raw));
         rd_kafka_message_destroy(raw);
     }
 }

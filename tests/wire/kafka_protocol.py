@@ -112,8 +112,8 @@ class Offsets:
         r.array(lambda: (r.take("h"), r.string(), r.take("b"), r.array(partition)))
         return out
 
-    def ends(self):
-        """partition → the offset behind its last record."""
+    def ends(self, stable=True):
+        """partition → the offset behind the last record of an ended transaction, or behind the last record."""
         by_leader = {}
         for p, (leader, _) in self.leaders().items():
             by_leader.setdefault(leader, []).append(p)
@@ -121,9 +121,10 @@ class Offsets:
         for leader, partitions in by_leader.items():
             if leader is None:
                 raise Unavailable("a partition has no leader")
-            body = struct.pack(">ii", -1, 1) + string(self.topic) + struct.pack(">i", len(partitions))
+            body = struct.pack(">ibi", -1, stable, 1) + string(self.topic) + struct.pack(">i", len(partitions))
             body += b"".join(struct.pack(">iq", p, -1) for p in partitions)
-            r = ask(leader, 2, 1, body, self.timeout)
+            r = ask(leader, 2, 2, body, self.timeout)
+            r.take("i")
 
             def partition():
                 p, error, _, offset = r.take("i"), r.take("h"), r.take("q"), r.take("q")
