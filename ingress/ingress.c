@@ -120,10 +120,10 @@ static void on_producer(bool ready, void *arg)
         announce(in);
 }
 
-static void on_store(bool is_up, bool is_new_run, void *arg)
+static void on_store(bool is_up, bool is_loss, void *arg)
 {
     struct ingress *in = arg;
-    (void)is_new_run; /* a record that is gone is made again when it is polled */
+    (void)is_loss; /* a record that is gone is made again when it is polled */
     if (!is_up)
         return;
     owed_store_up(in->owed);

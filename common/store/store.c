@@ -224,6 +224,17 @@ static struct op *begin(struct store *s, const struct store_script *script,
     return op;
 }
 
+/* What an owner writes: fenced by its epoch, and by the connection that it comes through. */
+static struct op *begin_owned(struct store *s, const struct store_script *script,
+                              const struct store_stream *stream, uint64_t epoch,
+                              unsigned own_args, store_cb *cb, void *arg)
+{
+    struct op *op = begin(s, script, stream, 2 + own_args, cb, arg);
+    script_arg_u64(op, epoch);
+    script_arg_u64(op, s->link);
+    return op;
+}
+
 static void send(struct store *s, struct op *op, struct bytes id)
 {
     if (!refuse_bad_id(s, op, id))
@@ -257,8 +268,9 @@ void store_claim(struct store *s, const struct store_stream *stream, struct byte
                  int64_t lease_ms, store_cb *cb, void *arg)
 {
     BRG_CHECK(owner.len > 0);
-    struct op *op = begin(s, &store_script_claim, stream, 2, cb, arg);
+    struct op *op = begin(s, &store_script_claim, stream, 3, cb, arg);
     script_arg(op, owner);
+    script_arg_u64(op, s->link);
     script_arg_i64(op, lease_ms);
     send(s, op, stream->id);
 }
@@ -266,8 +278,7 @@ void store_claim(struct store *s, const struct store_stream *stream, struct byte
 void store_put(struct store *s, const struct store_stream *stream, uint64_t epoch,
                struct bytes text, int64_t lease_ms, store_cb *cb, void *arg)
 {
-    struct op *op = begin(s, &store_script_put, stream, 4, cb, arg);
-    script_arg_u64(op, epoch);
+    struct op *op = begin_owned(s, &store_script_put, stream, epoch, 3, cb, arg);
     script_arg_i64(op, lease_ms);
     script_arg(op, text.ptr ? BYTES_LIT("1") : BYTES_LIT("0"));
     script_arg(op, text);
@@ -277,8 +288,7 @@ void store_put(struct store *s, const struct store_stream *stream, uint64_t epoc
 void store_note(struct store *s, const struct store_stream *stream, uint64_t epoch,
                 struct bytes field, struct bytes value, store_cb *cb, void *arg)
 {
-    struct op *op = begin(s, &store_script_note, stream, 3, cb, arg);
-    script_arg_u64(op, epoch);
+    struct op *op = begin_owned(s, &store_script_note, stream, epoch, 2, cb, arg);
     script_arg(op, field);
     script_arg(op, value);
     send(s, op, stream->id);
@@ -289,8 +299,7 @@ void store_finish(struct store *s, const struct store_stream *stream, uint64_t e
                   struct bytes owed, int64_t lease_ms, store_cb *cb, void *arg)
 {
     BRG_CHECK(reason != REASON_NONE);
-    struct op *op = begin(s, &store_script_finish, stream, 6, cb, arg);
-    script_arg_u64(op, epoch);
+    struct op *op = begin_owned(s, &store_script_finish, stream, epoch, 5, cb, arg);
     script_arg(op, bytes_of_str(stream_reason_name(reason)));
     script_arg(op, text);
     script_arg(op, extras);
@@ -302,8 +311,7 @@ void store_finish(struct store *s, const struct store_stream *stream, uint64_t e
 void store_settle(struct store *s, const struct store_stream *stream, uint64_t epoch,
                   struct bytes item, store_cb *cb, void *arg)
 {
-    struct op *op = begin(s, &store_script_settle, stream, 2, cb, arg);
-    script_arg_u64(op, epoch);
+    struct op *op = begin_owned(s, &store_script_settle, stream, epoch, 1, cb, arg);
     script_arg(op, item);
     send(s, op, stream->id);
 }
@@ -311,7 +319,6 @@ void store_settle(struct store *s, const struct store_stream *stream, uint64_t e
 void store_release(struct store *s, const struct store_stream *stream, uint64_t epoch,
                    store_cb *cb, void *arg)
 {
-    struct op *op = begin(s, &store_script_release, stream, 1, cb, arg);
-    script_arg_u64(op, epoch);
+    struct op *op = begin_owned(s, &store_script_release, stream, epoch, 0, cb, arg);
     send(s, op, stream->id);
 }

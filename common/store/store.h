@@ -11,7 +11,7 @@
  *
  * Record of a stream (keys share the hash tag {id}, every key has a TTL):
  *   bb:{id}:m  hash   bot state reason by epoch owner lease_until start_at deadline_at starts
- *                     shown_at owed x was n:<note>…
+ *                     shown_at owed x was link n:<note>…
  *   bb:{id}:t  string the text to show now
  *   bb:{id}:x  string what only the final answer carries (field x says that there is some)
  * Text and extras of a final stream live 30 minutes, or ttl_ms where that is shorter.
@@ -41,11 +41,12 @@ struct store *store_new(struct loop *loop, const struct store_options *options,
 void store_free(struct store *s);
 
 bool store_is_up(const struct store *s);
-/* Told of every change, on the loop; up to STORE_WATCHERS watchers. `is_new_run` when coming
- * up: another server process (empty restart, failover) than the last one: what was written may
- * be gone. The first time up is no new run. */
+/* Told of every change, on the loop; up to STORE_WATCHERS watchers. `is_loss`: what was written
+ * is gone, or may be: when coming up, of another server process than the last one (empty
+ * restart, failover), never the first time; and while up, within a second or two of it, where
+ * the server was emptied (FLUSHALL). Harmless to be told without need. */
 enum { STORE_WATCHERS = 8 };
-typedef void store_watch_fn(bool is_up, bool is_new_run, void *arg);
+typedef void store_watch_fn(bool is_up, bool is_loss, void *arg);
 void store_watch(struct store *s, store_watch_fn *fn, void *arg);
 
 /* Store time now: monotonic clock plus the offset measured at connect and every 10 s; wall

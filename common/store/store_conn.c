@@ -19,17 +19,22 @@ static struct metric up = METRIC(METRIC_GAUGE, "botbridge_store_up", NULL,
                                  "1 while the store is connected and serves");
 static struct metric connects = METRIC(METRIC_COUNTER, "botbridge_store_connects_total", NULL,
                                        "Connections to the store that came up");
+static struct metric losses = METRIC(METRIC_COUNTER, "botbridge_store_losses_total", NULL,
+                                     "Times the store had lost what was written, or may have");
 
 void conn_register_metrics(void)
 {
     metric_register(&up);
     metric_register(&connects);
+    metric_register(&losses);
 }
 
-static void tell_watchers(struct store *s, bool is_up, bool is_new_run)
+static void tell_watchers(struct store *s, bool is_up, bool is_loss)
 {
+    if (is_loss)
+        metric_add(&losses, 1);
     for (unsigned i = 0; i < s->watcher_count; i++)
-        s->watchers[i].fn(is_up, is_new_run, s->watchers[i].arg);
+        s->watchers[i].fn(is_up, is_loss, s->watchers[i].arg);
 }
 
 static void set_state(struct store *s, enum conn_state state)
@@ -195,6 +200,7 @@ static void lost(struct store *s, const char *reason)
     let_fd_go(s);
     loop_timer_cancel(s->loop, &s->timer);
     loop_timer_cancel(s->loop, &s->clock_timer);
+    loop_timer_cancel(s->loop, &s->mark_timer);
     for (struct list *node = list_pop_front(&s->sent); node; node = list_pop_front(&s->sent))
         op_fail(s, LIST_ENTRY(node, struct op, node), STORE_UNAVAILABLE);
     set_state(s, CONN_DOWN);
@@ -211,7 +217,7 @@ static void lost(struct store *s, const char *reason)
 
 /* What the socket still holds is not sent: its callers were told that nobody knows, and have
  * repeated it elsewhere by the time it would arrive. What lies in the server's own buffer is
- * out of reach. */
+ * out of reach here: the scripts fence it by `link`. */
 static void forget_unsent(redisAsyncContext *ac)
 {
     const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
@@ -249,6 +255,7 @@ static void connect_to(struct store *s, const char *address)
     ac->ev.delWrite = on_del_write;
     ac->ev.cleanup = on_cleanup;
     s->ac = ac;
+    s->link++;
     s->fd = loop_fd_new(s->loop, ac->c.fd, on_fd, s);
     watch(s, LOOP_WRITE);
     redisAsyncSetConnectCallback(ac, on_connect);
@@ -333,6 +340,12 @@ static void on_clock_timer(struct wheel_timer *t, void *arg)
     greet_measure_clock(arg);
 }
 
+static void on_mark_timer(struct wheel_timer *t, void *arg)
+{
+    (void)t;
+    mark_ask(arg);
+}
+
 /* --- for the others --- */
 
 void conn_append(struct store *s, struct bytes command)
@@ -351,14 +364,33 @@ void conn_sent(struct store *s, struct op *op, unsigned replies_due)
         loop_timer_set_at(s->loop, &s->timer, op->deadline_ms);
 }
 
-void conn_is_up(struct store *s, bool is_new_run)
+void conn_command(struct store *s, op_reply_fn *on_answer, const struct bytes *words,
+                  unsigned count)
+{
+    struct op *op = op_new(s, on_answer, NULL, NULL);
+    buf_reset(&s->command);
+    resp_words(&s->command, count);
+    for (unsigned i = 0; i < count; i++)
+        resp_word(&s->command, words[i]);
+    conn_append(s, buf_bytes(&s->command));
+    conn_sent(s, op, 1);
+}
+
+void conn_is_up(struct store *s, bool is_loss)
 {
     s->attempts = 0;
     metric_add(&connects, 1);
-    log_info("store", "connected", "host=%s port=%u db=%u new_run=%d", s->url.host,
-             (unsigned)s->url.port, s->url.db, is_new_run);
+    log_info("store", "connected", "host=%s port=%u db=%u loss=%d", s->url.host,
+             (unsigned)s->url.port, s->url.db, is_loss);
     set_state(s, CONN_UP);
-    tell_watchers(s, true, is_new_run);
+    tell_watchers(s, true, is_loss);
+}
+
+void conn_tell_loss(struct store *s)
+{
+    log_warn("store", "data_lost", "host=%s port=%u db=%u", s->url.host, (unsigned)s->url.port,
+             s->url.db);
+    tell_watchers(s, true, true);
 }
 
 void conn_start(struct store *s)
@@ -366,6 +398,7 @@ void conn_start(struct store *s)
     wheel_timer_init(&s->timer, on_timer, s);
     wheel_timer_init(&s->kick, on_kick, s);
     wheel_timer_init(&s->clock_timer, on_clock_timer, s);
+    wheel_timer_init(&s->mark_timer, on_mark_timer, s);
     s->turn = loop_turn_new(s->loop, on_turn, s);
     s->wake = loop_wake_new(s->loop, on_resolved, s);
     begin(s);

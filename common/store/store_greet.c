@@ -14,18 +14,6 @@ static const struct store_script *const scripts[] = {
     &store_script_release, &store_script_settle, &store_script_shown,
 };
 
-static void send_words(struct store *s, op_reply_fn *on_reply, const struct bytes *words,
-                       unsigned count)
-{
-    struct op *op = op_new(s, on_reply, NULL, NULL);
-    buf_reset(&s->command);
-    resp_words(&s->command, count);
-    for (unsigned i = 0; i < count; i++)
-        resp_word(&s->command, words[i]);
-    conn_append(s, buf_bytes(&s->command));
-    conn_sent(s, op, 1);
-}
-
 static void refused(struct store *s, const char *command, const struct redisReply *reply)
 {
     struct bytes code = {0};
@@ -98,10 +86,11 @@ static void on_role(struct store *s, struct op *op, const struct redisReply *rep
 static bool take_run_id(struct store *s)
 {
     bool is_same = s->run_id[0] != '\0' && strcmp(s->run_id, s->greeted_run_id) == 0;
-    bool is_new_run = s->had_run && !is_same;
+    bool is_loss = s->had_run && (!is_same || s->is_mark_other);
     s->had_run = true;
+    s->is_mark_other = false;
     memcpy(s->run_id, s->greeted_run_id, sizeof(s->run_id));
-    return is_new_run;
+    return is_loss;
 }
 
 /* Only for speed and order: a script that is not there goes as text when it is first used. But
@@ -146,7 +135,7 @@ static void on_time(struct store *s, struct op *op, const struct redisReply *rep
 void greet_measure_clock(struct store *s)
 {
     s->time_asked_us = clock_mono_us();
-    send_words(s, on_time, (const struct bytes[]){BYTES_LIT("TIME")}, 1);
+    conn_command(s, on_time, (const struct bytes[]){BYTES_LIT("TIME")}, 1);
 }
 
 static void send_auth(struct store *s)
@@ -154,10 +143,10 @@ static void send_auth(struct store *s)
     struct bytes words[3] = {BYTES_LIT("AUTH"), bytes_of_str(s->url.user),
                              bytes_of_str(s->url.password)};
     if (s->url.user) {
-        send_words(s, on_auth, words, 3);
+        conn_command(s, on_auth, words, 3);
     } else {
         words[1] = words[2];
-        send_words(s, on_auth, words, 2);
+        conn_command(s, on_auth, words, 2);
     }
     explicit_bzero(s->command.ptr, s->command.len);
 }
@@ -170,16 +159,17 @@ void greet_start(struct store *s)
     if (s->url.db > 0) {
         char db[16];
         int len = snprintf(db, sizeof(db), "%u", s->url.db);
-        send_words(s, on_select,
-                   (const struct bytes[]){BYTES_LIT("SELECT"), bytes_of(db, (size_t)len)}, 2);
+        conn_command(s, on_select,
+                     (const struct bytes[]){BYTES_LIT("SELECT"), bytes_of(db, (size_t)len)}, 2);
     }
-    send_words(s, on_info, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("server")}, 2);
-    send_words(s, on_role, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("replication")},
-               2);
+    conn_command(s, on_info, (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("server")}, 2);
+    conn_command(s, on_role,
+                 (const struct bytes[]){BYTES_LIT("INFO"), BYTES_LIT("replication")}, 2);
     for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
         struct bytes body = bytes_of_str(scripts[i]->body);
-        send_words(s, on_load,
-                   (const struct bytes[]){BYTES_LIT("SCRIPT"), BYTES_LIT("LOAD"), body}, 3);
+        conn_command(s, on_load,
+                     (const struct bytes[]){BYTES_LIT("SCRIPT"), BYTES_LIT("LOAD"), body}, 3);
     }
+    mark_ask(s);
     greet_measure_clock(s);
 }

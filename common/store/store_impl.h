@@ -45,7 +45,7 @@ enum conn_state {
     CONN_UP,       /* operations are taken; `timer` watches the oldest reply due */
 };
 
-enum { STORE_RUN_ID_BYTES = 64, STORE_FAILURE_BYTES = 128 };
+enum { STORE_RUN_ID_BYTES = 64, STORE_MARK_BYTES = 24, STORE_FAILURE_BYTES = 128 };
 
 struct store_watcher {
     store_watch_fn *fn;
@@ -70,16 +70,20 @@ struct store {
     bool is_login_refused; /* try again slowly */
     bool is_freeing;
     unsigned attempts; /* since the last time it was up */
+    unsigned link;     /* number of the connection, from 1 */
     struct resolve *resolve;
     struct loop_wake *wake; /* `resolve` has ended */
     struct loop_turn *turn;
     struct wheel_timer timer;       /* what for depends on `state` */
     struct wheel_timer kick;        /* set while the end of the turn has something to do */
     struct wheel_timer clock_timer; /* next measurement of the clock */
+    struct wheel_timer mark_timer;  /* next look at the mark */
 
     char run_id[STORE_RUN_ID_BYTES]; /* of the last server that was up; empty: it hides it */
     char greeted_run_id[STORE_RUN_ID_BYTES]; /* what INFO told in this greeting */
     bool had_run;
+    char mark[STORE_MARK_BYTES]; /* as last seen; empty: not yet */
+    bool is_mark_other;          /* than when it was up the last time */
     bool is_time_known;
     int64_t time_offset_us; /* store time less monotonic time */
     int64_t time_asked_us;
@@ -121,14 +125,22 @@ void conn_kick(struct store *s);
 void conn_append(struct store *s, struct bytes command);
 /* The commands of `op` were appended. */
 void conn_sent(struct store *s, struct op *op, unsigned replies_due);
+/* A command of the connection's own. */
+void conn_command(struct store *s, op_reply_fn *on_reply, const struct bytes *words,
+                  unsigned count);
 void conn_drop(struct store *s, const char *reason);
-void conn_is_up(struct store *s, bool is_new_run);
+void conn_is_up(struct store *s, bool is_loss);
+void conn_tell_loss(struct store *s); /* while up */
 void conn_register_metrics(void);
 
 /* --- store_greet.c: first commands, and the clock --- */
 
 void greet_start(struct store *s);
 void greet_measure_clock(struct store *s);
+
+/* --- store_mark.c: whether the data is still the same --- */
+
+void mark_ask(struct store *s);
 
 /* --- store_script.c: EVALSHA --- */
 

@@ -109,8 +109,18 @@ static void execute(struct state *s, const struct call *c, struct answer *a)
         s->ghost[c->stream].is_ended = 1;
 }
 
+/* A call comes late where its sender gave it up, and has another connection since. */
+static uint8_t link_of(const struct state *s, int how)
+{
+    int late = settings.faults[FAULT_LATE] - s->left[FAULT_LATE];
+    return (uint8_t)(1 + late - (how == HOW_LATE));
+}
+
 bool judged_call(struct state *s, struct call call, int how, struct answer *answer)
 {
+    bool has_link = call.script == SCRIPT_CLAIM || is_write(call.script);
+    if (has_link && call.link == 0)
+        call.link = link_of(s, how);
     if (how == HOW_LATE)
         s->late = call;
     if (how == HOW_LATE || how == HOW_NOT_DONE)

@@ -34,6 +34,8 @@ struct call {
     int16_t epoch; /* as in struct state */
     uint8_t text;
     uint8_t owner; /* of claim and note: session + 1, or OWNER_GONE */
+    uint8_t link;  /* of claim and an owner's writes: number of the connection, from 1 */
+    uint8_t padding;
 };
 enum { OWNER_GONE = RECORDS * WORKERS + 1 };
 

@@ -293,7 +293,7 @@ const char *store_describe(uint32_t record)
 struct arguments {
     const char *arg[ARGS_MAX];
     unsigned count;
-    char epoch[24], text[VALUE_BYTES], owner[3];
+    char epoch[24], link[2], text[VALUE_BYTES], owner[3];
 };
 
 static void add(struct arguments *a, const char *text)
@@ -354,7 +354,7 @@ static void set_owner(struct arguments *a, uint8_t owner)
 /* ARGV as common/store/store.c sends it. */
 static void make_arguments(const struct call *c, struct arguments *a)
 {
-    *a = (struct arguments){0};
+    *a = (struct arguments){.link = {(char)('0' + c->link)}};
     if (c->script == SCRIPT_SHOWN)
         return;
     bool is_unknown = (c->script == SCRIPT_OPEN && c->arg == STREAM_UNKNOWN) ||
@@ -369,10 +369,12 @@ static void make_arguments(const struct call *c, struct arguments *a)
         add(a, reason_text(c->arg));
     } else if (c->script == SCRIPT_CLAIM) {
         set_owner(a, c->owner);
+        add(a, a->link);
         add(a, LEASE_TEXT);
     } else {
         snprintf(a->epoch, sizeof(a->epoch), "%lld", (long long)BASE_US + c->epoch);
         add(a, a->epoch);
+        add(a, a->link);
         add_own(a, c);
     }
 }

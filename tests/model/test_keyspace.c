@@ -56,7 +56,7 @@ static char *ask_server(const char *body, const char *const *args, unsigned coun
     for (unsigned i = 0; i < count; i++)
         a[i] = args[i];
     return test_redis_ask(redis, "EVAL", body, "3", "m", "t", "x", a[0], a[1], a[2], a[3], a[4],
-                          a[5], a[6], a[7], a[8], a[9], NULL);
+                          a[5], a[6], a[7], a[8], a[9], a[10], a[11], NULL);
 }
 
 static void join(const struct lua_answer *answer, char *out)
@@ -126,9 +126,11 @@ static void add_own(struct arguments *a, const char *name, int64_t now_us)
         add(a, PICK("busy", "deadline", "lost"));
     } else if (strcmp(name, "claim") == 0) {
         add(a, PICK("o1", "o2", "o3"));
+        add(a, PICK("1", "2"));
         add(a, "1500");
     } else {
         add_epoch(a, now_us);
+        add(a, PICK("1", "2"));
     }
     if (strcmp(name, "put") == 0) {
         add(a, "1500");

@@ -3,6 +3,7 @@
 #include "support_store.h"
 
 #include "base/clock.h"
+#include "store/scripts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -153,8 +154,7 @@ static void a_server_that_falls_silent_is_noticed_in_time(void **state)
     test_redis_thaw(redis);
 }
 
-/* What was not sent when its writer gave up never is. (What lies in a frozen server's own
- * buffer is read when it wakes, and before any later connection's.) */
+/* What was not sent when its writer gave up never is. */
 static void what_was_given_up_does_not_arrive(void **state)
 {
     (void)state;
@@ -176,6 +176,88 @@ static void what_was_given_up_does_not_arrive(void **state)
     assert_int_equal(rig_read(rig, &stream).text.len, 0);
 }
 
+enum { STALE = 100, STALE_BYTES = 600 };
+
+/* What a frozen server's own buffer holds is more than it reads at once, so the next connection
+ * comes in between: the older texts are not written over the newer one, and the older note not
+ * over its repeat. */
+static void what_a_frozen_server_read_too_late_is_ignored(void **state)
+{
+    (void)state;
+    char stale[STALE_BYTES + 1] = "";
+    struct tally t = {0};
+    struct heard h = {0};
+    memset(stale, 'x', STALE_BYTES);
+    uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
+    store_watch(rig->store, hear, &h);
+    test_redis_freeze(redis);
+    for (unsigned i = 0; i < STALE; i++)
+        store_put(rig->store, &stream, epoch, B(stale), LEASE_MS, count, &t);
+    store_note(rig->store, &stream, epoch, B("said"), B("old"), count, &t);
+    assert_true(rig_run_until_up(rig, false));
+    test_redis_thaw(redis);
+    assert_true(rig_run(rig, is_up_again, &h, 10000));
+    assert_int_equal(rig_put(rig, &stream, epoch, "newest", LEASE_MS).verdict, VERDICT_OK);
+    assert_int_equal(rig_note(rig, &stream, epoch, "said", "new").verdict, VERDICT_OK);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_true(bytes_eq_str(rig_read(rig, &stream).text, "newest"));
+        rig_run(rig, is_none, NULL, 20);
+    }
+    char *said = test_redis_ask(redis, "HGET", "bb:{s1}:m", "n:said", NULL);
+    assert_string_equal(said, "new");
+    free(said);
+    assert_int_equal(t.unavailable, STALE + 1);
+}
+
+/* The same without a race: the late call is one of the first connection, made by hand. */
+static void an_earlier_connections_call_is_fenced(void **state)
+{
+    (void)state;
+    struct heard h = {0};
+    char epoch_text[24], lease_text[24];
+    uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
+    store_watch(rig->store, hear, &h);
+    test_redis_do(redis, "CLIENT", "KILL", "TYPE", "normal", NULL);
+    assert_true(rig_run(rig, is_up_again, &h, 10000));
+    rig_put(rig, &stream, epoch, "newest", LEASE_MS);
+    snprintf(epoch_text, sizeof(epoch_text), "%llu", (unsigned long long)epoch);
+    snprintf(lease_text, sizeof(lease_text), "%d", LEASE_MS);
+    const char *links[] = {"1", "2"};
+    const char *verdicts[] = {"fenced\n", "ok\n"}, *texts[] = {"newest", "by hand"};
+    for (int i = 0; i < 2; i++) {
+        char *answer = test_redis_ask(redis, "EVALSHA", store_script_put.sha, "3", "bb:{s1}:m",
+                                      "bb:{s1}:t", "bb:{s1}:x", "bot", "1", "2", "60000",
+                                      epoch_text, links[i], lease_text, "1", "by hand", NULL);
+        assert_int_equal(strncmp(answer, verdicts[i], strlen(verdicts[i])), 0);
+        free(answer);
+        assert_true(bytes_eq_str(rig_read(rig, &stream).text, texts[i]));
+    }
+    assert_int_equal(rig_claim(rig, &stream, "owner", LEASE_MS).epoch, epoch);
+    assert_int_equal(
+        rig_finish(rig, &stream, epoch, REASON_DONE, "end", "", "event", LEASE_MS).verdict,
+        VERDICT_OK);
+}
+
+/* A new owner's connections are numbered from the beginning again. */
+static void an_earlier_owners_connections_do_not_count(void **state)
+{
+    (void)state;
+    struct heard h = {0};
+    uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
+    store_watch(rig->store, hear, &h);
+    test_redis_do(redis, "CLIENT", "KILL", "TYPE", "normal", NULL);
+    assert_true(rig_run(rig, is_up_again, &h, 10000));
+    rig_put(rig, &stream, epoch, "text", LEASE_MS);
+    rig_release(rig, &stream, epoch);
+    struct rig *other = rig_new(test_redis_url(redis));
+    struct store_reply r = rig_claim(other, &stream, "another", LEASE_MS);
+    assert_int_equal(r.verdict, VERDICT_GRANTED);
+    epoch = r.epoch;
+    assert_int_equal(rig_put(other, &stream, epoch, "theirs", LEASE_MS).verdict, VERDICT_OK);
+    assert_true(bytes_eq_str(rig_read(other, &stream).text, "theirs"));
+    rig_free(other);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
 
 int main(void)
@@ -184,6 +266,9 @@ int main(void)
         TEST(a_slow_server_is_waited_for_while_it_answers),
         TEST(a_server_that_falls_silent_is_noticed_in_time),
         TEST(what_was_given_up_does_not_arrive),
+        TEST(what_a_frozen_server_read_too_late_is_ignored),
+        TEST(an_earlier_connections_call_is_fenced),
+        TEST(an_earlier_owners_connections_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

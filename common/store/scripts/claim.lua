@@ -1,9 +1,9 @@
-local owner, ms = ARGV[5], tonumber(ARGV[6])
+local owner, ms = ARGV[5], tonumber(ARGV[7])
 local r = record()
 if r and r.state == 'final' and r.by == 'worker' and r.owed == '' then
     return whole('final', r)
 end
-local is_repeat = r and owner ~= '' and r.owner == owner
+local is_repeat = r and r.owner == owner
 if r and not is_repeat and r.lease_until > NOW then
     return brief('held', r)
 end
@@ -22,6 +22,7 @@ if not is_repeat then
     set(r, 'owner', owner)
     set(r, 'starts', int((tonumber(r.starts) or 0) + 1))
 end
+set(r, 'link', is_repeat and math.max(r.link, LINK) or LINK)
 lease(r, ms)
 save()
 local verdict = 'granted'

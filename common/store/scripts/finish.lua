@@ -1,5 +1,5 @@
 local epoch, reason, text, extras, owed, ms =
-    tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
+    tonumber(ARGV[5]), ARGV[7], ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
 local r, prior = own(epoch)
 if prior > epoch then
     return brief('fenced', r)

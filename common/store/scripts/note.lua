@@ -1,4 +1,4 @@
-local epoch, field, value = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local epoch, field, value = tonumber(ARGV[5]), ARGV[7], ARGV[8]
 local r, prior = own(epoch)
 if prior > epoch then
     return brief('fenced', r)

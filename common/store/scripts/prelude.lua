@@ -1,15 +1,17 @@
 -- Shared by all scripts; ../README.md tells the states and who may change them.
 -- KEYS are the stream's hash, text and extras. ARGV begins with what a missing record is made
--- from: bot, start, deadline, TTL; each script's own arguments follow.
+-- from: bot, start, deadline, TTL; each script's own arguments follow, and those of owners begin
+-- with who it is and the number of its connection.
 local M, T, X = KEYS[1], KEYS[2], KEYS[3]
 local BOT, START, DEADLINE, TTL = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local LINK = tonumber(ARGV[6])
 
 local clock = redis.call('TIME')
 local US = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local NOW = math.floor(US / 1000)
 
 local FIELDS = {'bot', 'state', 'reason', 'by', 'epoch', 'owner', 'lease_until', 'start_at',
-    'deadline_at', 'starts', 'shown_at', 'owed', 'x', 'was'}
+    'deadline_at', 'starts', 'shown_at', 'owed', 'x', 'was', 'link'}
 
 -- Lua's own conversion keeps 14 digits; an epoch has 16.
 local function int(n)
@@ -21,7 +23,7 @@ local function blank()
     for _, field in ipairs(FIELDS) do
         r[field] = ''
     end
-    r.epoch, r.lease_until = 0, 0
+    r.epoch, r.lease_until, r.link = 0, 0, 0
     return r
 end
 
@@ -36,10 +38,12 @@ local function record()
     end
     r.epoch = tonumber(r.epoch) or 0
     r.lease_until = tonumber(r.lease_until) or 0
+    r.link = tonumber(r.link) or 0
     return r
 end
 
--- Of a record's fields only epoch and lease_until are numbers, all others are what was stored.
+-- Of a record's fields only epoch, lease_until and link are numbers, all others are what was
+-- stored.
 local changes = {}
 local function set(r, field, value)
     r[field] = value
@@ -78,11 +82,18 @@ end
 -- may believe that it is theirs, and which claim was the newest is not known any more. The first
 -- to write gets an epoch above all of them, so that their texts do not take turns; `was` is the
 -- epoch under which it goes on writing.
+--
+-- `link` is the number of the connection that the owner wrote through last. A call that comes
+-- through an earlier one was given up, and repeated since (a frozen server had it in its buffer):
+-- it is fenced like a foreign one.
 local function own(epoch)
     local r = record()
     local prior = r and r.epoch or 0
     if r and r.was == ARGV[5] then
         prior = epoch
+    end
+    if prior == epoch and LINK < r.link then
+        prior = math.huge
     end
     if prior > epoch then
         return r, prior
@@ -105,6 +116,7 @@ local function own(epoch)
     if r.starts == '' then
         set(r, 'starts', '1')
     end
+    set(r, 'link', LINK)
     return r, prior
 end
 

@@ -1,8 +1,8 @@
-local epoch, ms, has_text, text = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1', ARGV[8]
+local epoch, ms, has_text, text = tonumber(ARGV[5]), tonumber(ARGV[7]), ARGV[8] == '1', ARGV[9]
 
 -- Nearly every put is one of these, the owner's next text; what follows would do the same, for a third more.
-local seen = redis.call('HMGET', M, 'epoch', 'state', 'start_at', 'deadline_at', 'starts')
-if seen[1] == ARGV[5] and seen[2] == 'run' then
+local seen = redis.call('HMGET', M, 'epoch', 'state', 'start_at', 'deadline_at', 'starts', 'link')
+if seen[1] == ARGV[5] and seen[6] == ARGV[6] and seen[2] == 'run' then
     redis.call('HSET', M, 'lease_until', int(NOW + ms))
     redis.call('PEXPIRE', M, TTL)
     if has_text then

@@ -1,4 +1,4 @@
-local epoch, item = tonumber(ARGV[5]), ARGV[6]
+local epoch, item = tonumber(ARGV[5]), ARGV[7]
 local none = unclaimed()
 if none then
     return none
