@@ -215,23 +215,23 @@ void session_resume(struct session *s)
     }
 }
 
-void session_on_store_up(struct session *s, bool is_new_run)
+void session_on_store_up(struct session *s, bool is_loss)
 {
     /* Spread, so that thousands of sessions do not pass the bound on outstanding calls. */
     enum { SPREAD_MS = 100 };
     bool is_live = s->state == SESSION_READY || s->state == SESSION_RUNNING;
     s->failures = 0;
-    if (is_new_run)
+    if (is_loss)
         session_chat_on_loss(s);
     if (is_live) {
-        s->must_put = s->must_put || is_new_run;
+        s->must_put = s->must_put || is_loss;
         session_tick_soon(s, (int64_t)random_below(SPREAD_MS));
         return;
     }
     /* What is owed is written down again together with the text, where both were lost. */
-    bool is_lost = is_new_run && s->state == SESSION_SETTLING && s->has_stream;
-    s->must_put = s->must_put || is_lost;
-    if (s->is_stalled || is_lost)
+    bool is_end_lost = is_loss && s->state == SESSION_SETTLING && s->has_stream;
+    s->must_put = s->must_put || is_end_lost;
+    if (s->is_stalled || is_end_lost)
         session_wait(s, (int64_t)random_below(SPREAD_MS));
 }
 

@@ -156,6 +156,7 @@ struct session {
     int64_t start_at_ms, deadline_at_ms;
     char owner[SESSION_OWNER_BYTES]; /* "": the next claim makes a new one */
     uint64_t epoch;
+    uint64_t stored_epoch; /* the record's: another one where a write of ours made it again */
     unsigned starts;
 
     /* monotonic */
@@ -204,7 +205,7 @@ void session_new(struct worker *w, struct bus_message *record);
 /* What happens to it. */
 void session_on_turn(struct session *s);          /* of the lane */
 void session_on_upstream_turn(struct session *s); /* of the pipeline's other side */
-void session_on_store_up(struct session *s, bool is_new_run);
+void session_on_store_up(struct session *s, bool is_loss);
 void session_on_reload(struct session *s);
 void session_on_revoke(struct session *s);
 void session_on_drain(struct session *s);      /* not begun: dropped */

@@ -156,7 +156,7 @@ void session_fenced(struct session *s)
 
 static void take_grant(struct session *s, const struct store_reply *reply)
 {
-    s->epoch = reply->epoch;
+    s->epoch = s->stored_epoch = reply->epoch;
     s->lease_ms = s->call_sent_ms;
     s->starts = reply->starts;
     s->failures = 0;

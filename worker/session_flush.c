@@ -115,7 +115,16 @@ void session_on_tick(struct wheel_timer *timer, void *arg)
         tick(s);
 }
 
-static void on_put_ok(struct session *s)
+/* The store lost this record, with all others or alone. What is written down in it besides the
+ * text that was just put is gone. */
+static void take_loss(struct session *s, const struct store_reply *reply)
+{
+    s->stored_epoch = reply->epoch;
+    s->must_put = s->sent_bytes == 0;
+    session_chat_on_loss(s);
+}
+
+static void on_put_ok(struct session *s, const struct store_reply *reply)
 {
     s->lease_ms = s->call_sent_ms;
     s->failures = 0;
@@ -126,6 +135,8 @@ static void on_put_ok(struct session *s)
         s->put_bytes = s->sent_bytes;
         buf_free(&s->shown); /* ours is as long: see text_to_put */
     }
+    if (reply->verdict == VERDICT_OK && reply->epoch != s->stored_epoch)
+        take_loss(s, reply);
     session_chat_grow(s);
     session_tick_soon(s, 0);
     if (s->state == SESSION_READY)
@@ -137,13 +148,13 @@ static void take_verdict(struct session *s, const struct store_reply *reply)
     bool is_our_end = s->bubble == BUBBLE_ENDED && reply->epoch == s->epoch;
     if (reply->verdict == VERDICT_OK && s->bubble == BUBBLE_ENDED) {
         session_set_bubble(s, BUBBLE_ENDING); /* the store lost the end */
-        on_put_ok(s);
+        on_put_ok(s, reply);
     } else if (reply->verdict == VERDICT_CLOSED && s->bubble != BUBBLE_CLOSED) {
         s->lease_ms = s->call_sent_ms;
         session_closed(s, reply->reason);
     } else if (reply->verdict == VERDICT_OK || reply->verdict == VERDICT_CLOSED ||
                (reply->verdict == VERDICT_FINAL && is_our_end)) {
-        on_put_ok(s);
+        on_put_ok(s, reply);
     } else { /* FENCED; FINAL is another owner's end */
         session_fenced(s);
     }

@@ -241,6 +241,72 @@ static void test_a_closed_stream_is_not_run_again(void **state)
     assert_int_equal(s->letter_count, 1);
 }
 
+/* --- a server that is emptied and goes on --- */
+
+static void test_a_quiet_text_comes_back(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(false);
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "half");
+    stage_await_text(s, &q, "half");
+    flush(s);
+    stage_await_text(s, &q, "half");
+    stage_done(s, 0);
+    stage_await_final(s, &q, REASON_DONE, "half");
+}
+
+/* What an earlier owner showed, while ours is shorter. */
+static void test_an_earlier_owners_text_comes_back(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(false);
+    stage_stop_worker(s, true);
+    stage_ask(s, &q);
+    struct store_reply r = rig_claim(s->other, &q.stream, "rival", 1);
+    (void)rig_put(s->other, &q.stream, r.epoch, "theirs", 1);
+    stage_start_worker(s);
+    stage_await_calls(s, 1);
+    flush(s);
+    stage_await_text(s, &q, "theirs");
+    stage_say(s, 0, "ours is longer");
+    stage_await_text(s, &q, "ours is longer");
+    stage_done(s, 0);
+    stage_await_final(s, &q, REASON_DONE, "ours is longer");
+}
+
+static void test_an_end_that_owes_nothing_comes_back(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(false);
+    stage_ask(s, &q);
+    answer(s, &q);
+    stage_await_settled(s, &q);
+    stage_await_idle(s);
+    flush(s);
+    expect_all_once(s, &q);
+}
+
+/* One record alone: seen by its own session at the next renewal of the lease. */
+static void test_a_single_record_comes_back(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one(false);
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "half");
+    stage_await_text(s, &q, "half");
+    char hash[STREAM_ID_CHARS + 8], text[STREAM_ID_CHARS + 8];
+    snprintf(hash, sizeof(hash), "bb:{%s}:m", q.id.text);
+    snprintf(text, sizeof(text), "bb:{%s}:t", q.id.text);
+    test_redis_do(s->redis, "DEL", hash, text, NULL);
+    stage_await_text(s, &q, "half");
+    stage_done(s, 0);
+    stage_await_final(s, &q, REASON_DONE, "half");
+    expect_starts(s, &q, "1");
+}
+
 #define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -255,6 +321,10 @@ int main(void)
         STAGE_TEST(test_anothers_end_is_not_replaced_by_ours),
         STAGE_TEST(test_an_end_taken_over_that_is_closed_then),
         STAGE_TEST(test_a_closed_stream_is_not_run_again),
+        STAGE_TEST(test_a_quiet_text_comes_back),
+        STAGE_TEST(test_an_earlier_owners_text_comes_back),
+        STAGE_TEST(test_an_end_that_owes_nothing_comes_back),
+        STAGE_TEST(test_a_single_record_comes_back),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
