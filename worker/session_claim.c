@@ -99,6 +99,7 @@ void session_claim(struct session *s)
                  ++w->claims);
     session_set_state(s, SESSION_CLAIMING);
     s->call_sent_ms = clock_mono_ms();
+    session_chat_wind_clock(s); /* which a record that is there knows better */
     struct store_stream stream = session_stream(s);
     s->pending++;
     store_claim(w->store, &stream, bytes_of_str(s->owner), w->config->worker.lease_ms,
@@ -286,6 +287,8 @@ static void take_up(struct session *s, const struct store_reply *reply)
         buf_append(&s->shown, reply->text);
     session_chat_resume(s, reply->notes);
     s->is_alone = suspect(s, reply);
+    if (s->deadline_at_ms <= store_now_ms(s->worker->store)) /* nobody was there in its time */
+        session_chat_wind_clock(s);
     if (s->fate == FATE_EXPIRED)
         session_end(s, REASON_DEADLINE, "expired");
     else if (s->fate != FATE_ANSWER)

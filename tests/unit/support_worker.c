@@ -322,40 +322,44 @@ void stage_produce(struct stage *s, struct bytes value, const struct bus_header 
     assert_true(run_until_count(s->loop, &s->delivered, s->asked, STAGE_MS));
 }
 
-void stage_ask(struct stage *s, struct stage_question *q)
+void stage_ask_as(struct stage *s, struct stage_question *q, struct message *m)
 {
     struct envelope e;
     struct bus_header headers[ENVELOPE_HEADERS_MAX];
     int64_t start_ms = clock_wall_ms() - q->age_ms;
     int64_t deadline_ms = clock_wall_ms() + (q->deadline_ms != 0 ? q->deadline_ms : 60000);
-    q->id = stream_id_of(s->crypto, BYTES_LIT("helpdesk"), bytes_of_str(q->message_id));
-    q->stream = (struct store_stream){stream_id_bytes(&q->id), BYTES_LIT("helpdesk"), start_ms,
-                                      deadline_ms, 3600000};
+    q->id = stream_id_of(s->crypto, m->bot, bytes_of_str(q->message_id));
+    q->stream =
+        (struct store_stream){stream_id_bytes(&q->id), m->bot, start_ms, deadline_ms, 3600000};
+    m->message_id = bytes_of_str(q->message_id);
+    m->stream = q->id;
+    m->kind = BYTES_LIT("text");
+    m->text = bytes_of_str(q->text);
+    m->received_at_ms = m->start_at_ms = start_ms;
+    m->deadline_at_ms = deadline_ms;
+    m->raw_text = BYTES_LIT("{}");
+    envelope_init(&e);
+    assert_int_equal(envelope_encode(&e, m, ENVELOPE_TYPE_REQUEST, s->crypto), BRG_OK);
+    for (size_t i = 0; i < e.header_count; i++)
+        headers[i] = (struct bus_header){e.headers[i].name, e.headers[i].value};
+    stage_produce(s, buf_bytes(&e.value), headers, e.header_count);
+    envelope_free(&e);
+}
+
+void stage_ask(struct stage *s, struct stage_question *q)
+{
     char url[96];
     snprintf(url, sizeof(url), "http://127.0.0.1:%u/response?response_code=s3cret",
              http_server_port(s->platform));
     struct message m = {
         .platform = PLATFORM_WECOM,
         .bot = BYTES_LIT("helpdesk"),
-        .message_id = bytes_of_str(q->message_id),
-        .stream = q->id,
-        .kind = BYTES_LIT("text"),
         .chat_type = CHAT_SINGLE,
         .sender_id = bytes_of_str(q->user),
-        .received_at_ms = start_ms,
-        .start_at_ms = start_ms,
-        .deadline_at_ms = deadline_ms,
-        .text = bytes_of_str(q->text),
         .reply_mode = REPLY_STREAM,
         .response_url = bytes_of_str(q->has_url ? url : ""),
-        .raw_text = BYTES_LIT("{}"),
     };
-    envelope_init(&e);
-    assert_int_equal(envelope_encode(&e, &m, ENVELOPE_TYPE_REQUEST, s->crypto), BRG_OK);
-    for (size_t i = 0; i < e.header_count; i++)
-        headers[i] = (struct bus_header){e.headers[i].name, e.headers[i].value};
-    stage_produce(s, buf_bytes(&e.value), headers, e.header_count);
-    envelope_free(&e);
+    stage_ask_as(s, q, &m);
 }
 
 const struct stage_letter *stage_letter_of(const struct stage *s, bool is_dead,
@@ -381,6 +385,10 @@ static bool is_joined(void *arg)
            bus_producer_is_ready(s->producer, NULL) && store_is_up(s->worker->store);
 }
 
+#define HELPDESK                                                                             \
+    BOT_WITH("\"notice_text\":\"NOTICE\",\"apology_text\":\"SORRY\",\"busy_text\":\"BUSY\"," \
+             "\"handover_margin_ms\":1000")
+
 void stage_start_worker(struct stage *s)
 {
     struct buf worker, kafka, store, pipelines;
@@ -405,9 +413,7 @@ void stage_start_worker(struct stage *s)
         .worker = worker.ptr,
         .kafka = kafka.ptr,
         .store = store.ptr,
-        .bots = BOT_WITH(
-            "\"notice_text\":\"NOTICE\",\"apology_text\":\"SORRY\",\"busy_text\":\"BUSY\","
-            "\"handover_margin_ms\":1000"),
+        .bots = s->bots ? s->bots : HELPDESK,
         .pipelines = pipelines.ptr,
         .more = "\"response_url\":{\"hosts\":[\"127.0.0.1\"],\"allow_http\":true,"
                 "\"allow_private\":true,\"timeout_ms\":3000}",

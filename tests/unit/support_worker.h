@@ -34,6 +34,7 @@ struct stage {
     int drain_ms; /* of the next worker */
     /* further ones of it: ",\"a\":1" or "" */
     const char *worker_settings, *pipeline_settings;
+    const char *bots;  /* of the next worker; NULL: one on WeCom, "helpdesk" */
     struct rig *other; /* its loop turns only inside its calls */
     struct crypto *crypto;
     struct bus_producer *producer;
@@ -71,6 +72,8 @@ void stage_start_worker(struct stage *s);
 
 /* Produces the record and waits for Kafka. */
 void stage_ask(struct stage *s, struct stage_question *q);
+/* The same, of a platform of the test's: fills what `q` knows into `m` and produces that. */
+void stage_ask_as(struct stage *s, struct stage_question *q, struct message *m);
 void stage_produce(struct stage *s, struct bytes value, const struct bus_header *headers,
                    size_t header_count);
 
