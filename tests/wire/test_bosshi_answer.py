@@ -56,6 +56,17 @@ def test_updates_are_coalesced_and_one_at_a_time(scene):
     assert 2 <= len(updates) <= 8 and min(gaps) >= INTERVAL_S * 1000 - 20
 
 
+def test_the_last_update_finds_room(make_scene):
+    scene = make_scene(bot={"updates_max": 5, "update_interval_ms": 200}, platform={"set": {"updates_max": 6}})
+    q = scene.ask("tokens=160 rate=20")
+    scene.platform.answer(q, until=q.expected)
+    scene.settled(q)
+    updates = [x["at_ms"] for x in scene.platform.judge(q, q.expected) if x["type"] == "update"]
+    gaps = [b - a for a, b in zip(updates, updates[1:])]
+    assert len(updates) == 6 and all(b > 1.5 * a for a, b in zip(gaps[:4], gaps[1:4]))    # ever more apart
+    assert len(scene.platform.messages(q)) == 1
+
+
 def test_a_group_is_answered_in_the_group(scene):
     q = scene.ask(chat_type="group", mentions=[])
     scene.platform.answer(q, until=q.expected)
