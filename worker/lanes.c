@@ -103,6 +103,11 @@ void lanes_leave(struct lanes *l, struct lane_place *place)
     pump(l);
 }
 
+void lanes_set_shared(struct lanes *l, bool is_shared)
+{
+    l->turns.is_shared = is_shared;
+}
+
 void lanes_set_capacity(struct lanes *l, size_t capacity)
 {
     l->turns.capacity = capacity;

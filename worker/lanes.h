@@ -3,7 +3,8 @@
  *
  * At most `capacity` heads have their turn at once over all lanes; further lanes wait in the
  * order in which they became ready, fairly over groups (bots, see rota.h): neither a lane with
- * many questions nor a bot with many lanes delays the others. What waits is bounded by quotas
+ * many questions nor a bot with many lanes delays the others, whose turns come while some are
+ * kept for them. What waits is bounded by quotas
  * and the consumer's windows. Lanes exist while something is in them. Loop thread only. */
 #pragma once
 
@@ -45,3 +46,5 @@ void lanes_leave(struct lanes *l, struct lane_place *place);
 
 bool lanes_has_turn(const struct lane_place *place);
 void lanes_set_capacity(struct lanes *l, size_t capacity);
+/* Several groups may come: none gets all turns. */
+void lanes_set_shared(struct lanes *l, bool is_shared);

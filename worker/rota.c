@@ -138,7 +138,7 @@ struct rota_place *rota_next(struct rota *r)
 {
     if (r->served >= r->capacity)
         return NULL;
-    /* Groups passed over hold their part, so there are few of them unless bots are. */
+    /* Each group passed over holds many places: the walk is short. */
     struct list *node = r->turns.next;
     while (node != &r->turns && !may_hold_more(r, LIST_ENTRY(node, struct rota_group, turn)))
         node = node->next;

@@ -122,7 +122,7 @@ struct session {
     struct list put_place; /* in worker.put_queue while a put waits for its turn */
     struct lane_place lane;
     struct upstream_place upstream;
-    struct quota_share bot_share, pipeline_share;
+    struct quota_share bot_share, pipeline_share, lane_share;
     struct bus_message *record; /* NULL once terminal */
     struct config *config;      /* from its begin; NULL before */
     const struct config_bot *bot;

@@ -26,31 +26,45 @@ bool session_take_late_share(struct session *s)
     return has_room && session_take_pipeline_share(s);
 }
 
+/* A copy in the late topic is in no lane. */
+static const char *who_is_over(const struct session *s)
+{
+    if (s->bot_share.quota)
+        return "pipeline";
+    return s->lane_share.quota || s->home == HOME_LATE ? "bot" : "lane";
+}
+
 void session_mark_shed(struct session *s)
 {
     s->fate = FATE_OVERLOAD;
-    snprintf(s->error, sizeof(s->error), "the %s has too much in hand",
-             s->bot_share.quota ? "pipeline" : "bot");
+    snprintf(s->error, sizeof(s->error), "the %s has too much in hand", who_is_over(s));
     log_warn("session", "shed", "stream=%s bot=%s why=\"%s\"", s->id.text, s->bot_name,
              s->error);
     metric_add(&session_metrics.shed, 1);
     quotas_give(&s->worker->bot_quotas, &s->bot_share);
+    quotas_give(&s->worker->lane_quotas, &s->lane_share);
+}
+
+static bool take_shares(struct session *s, struct bytes lane)
+{
+    struct worker *w = s->worker;
+    size_t bytes = record_bytes(s);
+    return quotas_take(&w->lane_quotas, &s->lane_share, lane, bytes) &&
+           quotas_take(&w->bot_quotas, &s->bot_share, bytes_of_str(s->bot_name), bytes) &&
+           session_take_pipeline_share(s);
 }
 
 void session_admit(struct session *s, const struct message *m)
 {
-    struct worker *w = s->worker;
     struct buf lane;
-    bool has_room = quotas_take(&w->bot_quotas, &s->bot_share, m->bot, record_bytes(s)) &&
-                    session_take_pipeline_share(s);
-    if (!has_room) {
+    buf_init(&lane, ENVELOPE_VALUE_MAX_BYTES);
+    message_lane(&lane, m);
+    if (take_shares(s, buf_bytes(&lane))) {
+        lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&lane), m->bot);
+    } else {
         /* Past its lane: it ends without being run, so it may overtake those that will be. */
         session_mark_shed(s);
         session_begin(s);
-        return;
     }
-    buf_init(&lane, ENVELOPE_VALUE_MAX_BYTES);
-    message_lane(&lane, m);
-    lanes_enter(&w->lanes, &s->lane, buf_bytes(&lane), m->bot);
     buf_free(&lane);
 }

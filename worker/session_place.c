@@ -46,6 +46,7 @@ static void ask_for_place(struct session *s)
         .name = bytes_of_str(p->name),
         .group = bytes_of_str(s->bot_name),
         .limit = p->concurrency,
+        .is_shared = p->bot_count > 1,
         .breaker_failures = p->breaker_failures,
         .breaker_open_ms = p->breaker_open_ms,
         .is_alone = s->is_alone,

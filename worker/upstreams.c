@@ -214,6 +214,7 @@ void upstreams_enter(struct upstreams *u, struct upstream_place *place,
     BRG_CHECK(!place->upstream);
     struct upstream *up = upstream_get(u, terms->name);
     up->limit = terms->limit;
+    up->queue.is_shared = terms->is_shared;
     up->queue.capacity = terms->limit > 0 ? (size_t)terms->limit : ROTA_UNBOUNDED;
     up->breaker.threshold = terms->breaker_failures;
     up->breaker.open_ms = terms->breaker_open_ms;

@@ -61,6 +61,7 @@ struct upstream_terms {
     struct bytes name;        /* of the pipeline */
     struct bytes group;       /* of who asks: the bot */
     int64_t limit;            /* places; 0: any number */
+    bool is_shared;           /* other groups may ask as well */
     int64_t breaker_failures; /* 0: no breaker */
     int64_t breaker_open_ms;
     bool is_alone;

@@ -53,6 +53,13 @@ static struct metric quota_gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_bytes", NULL, "The same in bytes"),
     METRIC(METRIC_GAUGE, "botbridge_worker_pipeline_bytes_limit", NULL,
            "Bound of the above (worker.pipeline_max_bytes)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_lane_records", NULL,
+           "Records in hand of the lane that has most"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_lane_records_limit", NULL,
+           "Bound of the above (worker.lane_max_records)"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_lane_bytes", NULL, "The same in bytes"),
+    METRIC(METRIC_GAUGE, "botbridge_worker_lane_bytes_limit", NULL,
+           "Bound of the above (worker.lane_max_bytes)"),
 };
 
 static struct metric other_gauges[] = {
@@ -97,13 +104,13 @@ static void refresh_others(const struct worker *w)
 static void refresh_quotas(struct worker *w)
 {
     struct metric *m = quota_gauges;
-    struct quotas *const both[] = {&w->bot_quotas, &w->pipeline_quotas};
-    for (size_t i = 0; i < 2; i++) {
-        struct quota_use use = quotas_fullest(both[i]);
+    struct quotas *const all[] = {&w->bot_quotas, &w->pipeline_quotas, &w->lane_quotas};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+        struct quota_use use = quotas_fullest(all[i]);
         metric_set(m++, (int64_t)use.records);
-        metric_set(m++, (int64_t)both[i]->max_records);
+        metric_set(m++, (int64_t)all[i]->max_records);
         metric_set(m++, (int64_t)use.bytes);
-        metric_set(m++, (int64_t)both[i]->max_bytes);
+        metric_set(m++, (int64_t)all[i]->max_bytes);
     }
 }
 
@@ -305,11 +312,14 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     list_init(&w->put_queue);
     buf_init(&w->queue_text, WECOM_CONTENT_MAX_BYTES);
     lanes_init(&w->lanes, (size_t)config->worker.max_sessions, on_lane_turn, w);
+    lanes_set_shared(&w->lanes, config->bot_count > 1);
     upstreams_init(&w->upstreams, loop, config->worker.alone_ms, on_upstream_turn, w);
     quotas_init(&w->bot_quotas, (size_t)config->worker.bot_max_records,
                 (size_t)config->worker.bot_max_bytes);
     quotas_init(&w->pipeline_quotas, (size_t)config->worker.pipeline_max_records,
                 (size_t)config->worker.pipeline_max_bytes);
+    quotas_init(&w->lane_quotas, (size_t)config->worker.lane_max_records,
+                (size_t)config->worker.lane_max_bytes);
     finals_init(&w->finals, (size_t)config->worker.finals_entries,
                 (size_t)config->worker.finals_bytes);
     w->max_puts_in_flight = (size_t)config->worker.puts_in_flight;
@@ -336,6 +346,7 @@ void worker_reload(struct worker *w)
 {
     if (!config_reload(&w->config, w->config_path))
         return;
+    lanes_set_shared(&w->lanes, w->config->bot_count > 1);
     if (!w->is_draining)
         lanes_set_capacity(&w->lanes, (size_t)w->config->worker.max_sessions);
     tell_sessions(w, session_on_reload);
@@ -425,6 +436,7 @@ void worker_free(struct worker *w)
     upstreams_free(&w->upstreams);
     quotas_free(&w->bot_quotas);
     quotas_free(&w->pipeline_quotas);
+    quotas_free(&w->lane_quotas);
     if (w->crypto)
         crypto_free(w->crypto);
     config_unref(w->config);

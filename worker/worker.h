@@ -33,7 +33,7 @@ struct worker {
     struct letters letters;
     struct lanes lanes;
     struct upstreams upstreams;
-    struct quotas bot_quotas, pipeline_quotas;
+    struct quotas bot_quotas, pipeline_quotas, lane_quotas;
     struct finals finals;
     struct list sessions;  /* in the order of arrival */
     struct buf queue_text; /* scratch of one call */

@@ -102,6 +102,7 @@ struct config_pipeline {
     enum pipeline_type type;
     int64_t connect_timeout_ms, first_text_timeout_ms, gap_timeout_ms, total_timeout_ms;
     int64_t attempts, concurrency;
+    size_t bot_count; /* whose pipeline it is */
     int64_t breaker_failures, breaker_open_ms;
     /* openai */
     char *url, *model, *api_key, *system;
@@ -136,6 +137,7 @@ struct config {
         int64_t flush_ms, flush_large_ms, flush_large_bytes; /* 250, 1000, 8192 */
         int64_t max_sessions;
         int64_t bot_max_records, bot_max_bytes, pipeline_max_records, pipeline_max_bytes;
+        int64_t lane_max_records, lane_max_bytes;
         int64_t alone_ms;
         int64_t answer_max_bytes, event_max_bytes, response_max_bytes;
         int64_t finals_entries, finals_bytes;

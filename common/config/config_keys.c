@@ -106,7 +106,9 @@ static const struct config_key worker_keys[] = {
     NUMBER("flush_large_bytes", KEY_INT, SECTION(worker.flush_large_bytes), 8192, 0, MIB,
            "See `flush_large_ms`."),
     NUMBER("max_sessions", KEY_INT, SECTION(worker.max_sessions), 10000, 1, 1000000,
-           "Answers running at once."),
+           "Questions begun and not at their visible end, at once. With several bots none has "
+           "all: a flood of one leaves a fifth to the others, so that theirs begin at once "
+           "(from 2 on)."),
     NUMBER(
         "bot_max_records", KEY_INT, SECTION(worker.bot_max_records), 12288, 1, 10000000,
         "Records in hand per bot, waiting, running and late; what comes above it is answered "
@@ -119,6 +121,11 @@ static const struct config_key worker_keys[] = {
            10000000, "The same per pipeline, over all its bots."),
     NUMBER("pipeline_max_bytes", KEY_INT, SECTION(worker.pipeline_max_bytes), 28 * MIB,
            64 * KIB, 16384 * MIB, "Their bytes."),
+    NUMBER("lane_max_records", KEY_INT, SECTION(worker.lane_max_records), 256, 1, 10000000,
+           "The same per lane, which is one user in one chat. Keep it well below "
+           "`bot_max_records`: then a flood of one user takes nothing from the bot's others."),
+    NUMBER("lane_max_bytes", KEY_INT, SECTION(worker.lane_max_bytes), 4 * MIB, 64 * KIB,
+           16384 * MIB, "Their bytes; keep it well below `bot_max_bytes`."),
     NUMBER("alone_ms", KEY_MS, SECTION(worker.alone_ms), 30000, 1000, 10 * MINUTE_MS,
            "Longest that others wait while a question with which workers died runs alone; as "
            "long they are then served again before the next such question."),
@@ -472,8 +479,10 @@ static const struct config_key pipeline_keys[] = {
            "Longest run; the bot's own deadline may be earlier."),
     NUMBER("attempts", KEY_INT, PIPELINE(attempts), 3, 1, 10,
            "Tries before the apology; only what has shown no text yet is tried again."),
-    NUMBER("concurrency", KEY_INT, PIPELINE(concurrency), 1000, 1, 100000,
-           "Answers of this pipeline running at once in one worker."),
+    NUMBER(
+        "concurrency", KEY_INT, PIPELINE(concurrency), 1000, 1, 100000,
+        "Answers of this pipeline running at once in one worker; where several bots have it, "
+        "none gets all of them (see `max_sessions`)."),
     NUMBER(
         "breaker_failures", KEY_INT, PIPELINE(breaker_failures), 5, 0, 1000000,
         "Failures in a row, of the kind that is tried again, after which nothing is sent for "

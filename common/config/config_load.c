@@ -283,6 +283,7 @@ static void find_pipeline(struct reader *r, struct config_bot *bot, const char *
     for (size_t i = 0; i < c->pipeline_count; i++) {
         if (strcmp(c->pipelines[i].name, bot->pipeline) == 0) {
             bot->pipeline_index = i;
+            c->pipelines[i].bot_count++;
             return;
         }
     }

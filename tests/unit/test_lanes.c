@@ -138,6 +138,73 @@ static void test_capacity_is_shared_by_groups(void **state)
     expect_turns("0 1 5 2 6 3");
 }
 
+static size_t turns_of(size_t first, size_t count)
+{
+    size_t held = 0;
+    for (size_t i = first; i < first + count; i++)
+        held += lanes_has_turn(&places[i]) ? 1 : 0;
+    return held;
+}
+
+static void enter_lanes_of(size_t first, size_t count, const char *group)
+{
+    for (size_t i = first; i < first + count; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "%s/%zu", group, i);
+        enter_of(i, name, group);
+    }
+}
+
+static void leave_all(void)
+{
+    for (size_t i = 0; i < PLACES; i++)
+        lanes_leave(&lanes, &places[i]);
+    turn_count = 0;
+}
+
+/* Where several groups come a flood of one gets most turns, never the last, and who comes then
+ * has its turn at once. */
+static void test_flood_leaves_turns(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t capacity, flood, second;
+    } cases[] = {{1, 1, 0}, {2, 1, 1},  {3, 2, 1},   {4, 3, 1},
+                 {5, 4, 1}, {10, 8, 1}, {20, 16, 3}, {30, 24, 5}};
+    lanes_set_shared(&lanes, true);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        lanes_set_capacity(&lanes, cases[i].capacity);
+        enter_lanes_of(0, 32, "flood");
+        assert_int_equal(turns_of(0, 32), cases[i].flood);
+        enter_lanes_of(32, 16, "second");
+        assert_int_equal(turns_of(32, 16), cases[i].second);
+        enter_lanes_of(48, 16, "third");
+        assert_int_equal(turns_of(48, 16), cases[i].capacity > 5 ? 1 : 0);
+        leave_all();
+    }
+    lanes_set_shared(&lanes, false);
+    lanes_set_capacity(&lanes, 20);
+    enter_lanes_of(0, 32, "flood");
+    assert_int_equal(turns_of(0, 32), 20);
+}
+
+/* A flood gives back what it has too much of: turns that end go to the others first. */
+static void test_turns_even_out(void **state)
+{
+    (void)state;
+    lanes_set_shared(&lanes, true);
+    lanes_set_capacity(&lanes, 10);
+    enter_lanes_of(0, 32, "flood");
+    enter_lanes_of(32, 32, "second");
+    assert_int_equal(turns_of(0, 32), 8);
+    assert_int_equal(turns_of(32, 32), 1);
+    for (size_t i = 0; i < 7; i++)
+        lanes_leave(&lanes, &places[i]);
+    assert_in_range(turns_of(0, 32), 4, 5);
+    assert_in_range(turns_of(32, 32), 4, 5);
+    assert_true(lanes.turns.served < 10);
+}
+
 /* Thousands that end as soon as they begin: no recursion, nobody twice, nobody forgotten. */
 static void test_turns_that_end_at_once(void **state)
 {
@@ -220,6 +287,8 @@ int main(void)
         LANE_TEST(test_turns_that_end_at_once),
         LANE_TEST(test_random_against_the_rule),
         LANE_TEST(test_capacity_is_shared_by_groups),
+        LANE_TEST(test_flood_leaves_turns),
+        LANE_TEST(test_turns_even_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
