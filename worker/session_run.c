@@ -4,6 +4,17 @@
 #include "log/log.h"
 #include "session_internal.h"
 
+static void set_limit(struct session *s)
+{
+    const struct config_pipeline *p = s->pipeline;
+    int64_t silence_ms = s->last_text_ms == 0 ? s->run_started_ms + p->first_text_timeout_ms
+                                              : s->last_text_ms + p->gap_timeout_ms;
+    int64_t total_ms = s->run_started_ms + p->total_timeout_ms;
+    s->is_silence_seen = false;
+    loop_timer_set_at(s->worker->loop, &s->limit,
+                      silence_ms < total_ms ? silence_ms : total_ms);
+}
+
 static void on_text(struct bytes text, void *arg)
 {
     struct session *s = arg;
@@ -13,6 +24,8 @@ static void on_text(struct bytes text, void *arg)
     if (is_first)
         upstreams_report(&s->worker->upstreams, &s->upstream, true);
     s->last_text_ms = session_now(s);
+    if (is_first)
+        set_limit(s); /* which was that of the first text */
     if (s->first_text_at_ms == 0) {
         s->first_text_at_ms = clock_wall_ms();
         metric_observe_ms(&session_metrics.first_text_ms, s->last_text_ms - s->arrived_ms);
@@ -95,17 +108,6 @@ static void on_end(enum pipeline_end end, const char *detail, int64_t retry_afte
              s->id.text, s->pipeline->name, s->attempts, detail);
     if (end == PIPELINE_FAILED || !retry(s, retry_after_ms))
         session_end(s, REASON_APOLOGY, "failed");
-}
-
-static void set_limit(struct session *s)
-{
-    const struct config_pipeline *p = s->pipeline;
-    int64_t silence_ms = s->last_text_ms == 0 ? s->run_started_ms + p->first_text_timeout_ms
-                                              : s->last_text_ms + p->gap_timeout_ms;
-    int64_t total_ms = s->run_started_ms + p->total_timeout_ms;
-    s->is_silence_seen = false;
-    loop_timer_set_at(s->worker->loop, &s->limit,
-                      silence_ms < total_ms ? silence_ms : total_ms);
 }
 
 /* Looks again at each fire instead of moving the timer with each text. Timers come before what

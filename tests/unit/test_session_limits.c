@@ -413,6 +413,20 @@ static void test_drains_and_shown_text_are_no_suspicion(void **state)
     stage_await_idle(s);
 }
 
+/* Between two texts the limit is theirs, also where that of the first text is longer. */
+static void test_silence_after_text_is_noticed_at_its_own_limit(void **state)
+{
+    struct stage *s = *state;
+    restart_with(s, "", ",\"first_text_timeout_ms\":60000,\"gap_timeout_ms\":500");
+    struct stage_question q = of("u1");
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "half");
+    stage_await_hang_up(s, 0);
+    stage_await_letters(s, 1);
+    assert_non_null(stage_letter_of(s, true, &q));
+}
+
 #define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -432,6 +446,7 @@ int main(void)
         STAGE_TEST(test_what_kills_workers_runs_alone_and_then_not_at_all),
         STAGE_TEST(test_alone_ends_with_the_answer),
         STAGE_TEST(test_drains_and_shown_text_are_no_suspicion),
+        STAGE_TEST(test_silence_after_text_is_noticed_at_its_own_limit),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
