@@ -1,5 +1,6 @@
 """Redis stopped, frozen, back and empty: polls stay 200, answers become whole."""
 import threading
+import time
 
 import pytest
 
@@ -61,6 +62,40 @@ def test_a_failover_that_took_the_data_away(kafka, make_stack, ask, tmp_path):
         assert running.follow(30 * SLOW).final == running.expected
     finally:
         empty.process.kill()
+
+
+@pytest.mark.parametrize("how", ["emptied", "keys deleted"])
+def test_a_server_that_is_emptied_and_goes_on(kafka, make_stack, ask, how):
+    """Nobody is told by a lost connection: an answer that grows, one whose model is silent, and one that has ended
+    are right again within seconds, asked from an ingress that never saw them."""
+    s = make_stack(kafka, ingresses=2, pipelines={"main": {"type": "openai", "url": "${LLM_URL}", "model": "m", "api_key": "${LLM_KEY}",
+                                                           "gap_timeout_ms": 12000}})
+    growing = ask(s, directives="tokens=120 rate=10", ports=[s.ports[0]], may_go_back=True)
+    silent = ask(s, directives="tokens=20 rate=20 hang=10", ports=[s.ports[0]], may_go_back=True)
+    ended = ask(s, directives="tokens=10", may_go_back=True)
+    for q in (growing, silent, ended):
+        q.send()
+    for q in (growing, silent):
+        q.follow(20 * SLOW, until=lambda text, q=q: len(q.texts()) >= 1)
+
+    def record(q, key):
+        return s.redis.cmd("HGET", f"bb:{{{q.id}}}:m", "state") if key == "m" else s.redis.cmd("GET", f"bb:{{{q.id}}}:t")
+    wait_for("an end that nobody polled", lambda: record(ended, "m") == "final" and record(ended, "t") == ended.expected)
+    time.sleep(1)       # the silent one has come to its silence
+    before = record(silent, "t")
+    assert before and before != silent.expected
+    if how == "emptied":
+        s.redis.cmd("FLUSHALL")
+        wait_for("the end to be written again", lambda: record(ended, "t") == ended.expected, 4 * SLOW)
+    else:
+        for q in (growing, silent):
+            s.redis.cmd("DEL", f"bb:{{{q.id}}}:m", f"bb:{{{q.id}}}:t")
+    wait_for("the silent one's text", lambda: record(silent, "t") == before, 5 * SLOW)
+    for q in (growing, silent, ended):
+        q.ports = [s.ports[1]]
+        q.follow(60 * SLOW)
+    assert (growing.final, ended.final) == (growing.expected, ended.expected)
+    assert silent.final.startswith(before) and silent.final.endswith(s.bot.apology_text)
 
 
 def test_streams_end_without_a_store(kafka, make_stack, ask):
