@@ -371,15 +371,24 @@ def unknown_stream(s):
     s.check_counts(q, events=0)
 
 
-def chat(s):
+def chat(s, directives="tokens=40 rate=20", bot="boss", messages=1):
     s.arm()
-    q = AskedInChat(s.stack, "tokens=40 rate=20")
+    q = AskedInChat(s.stack, directives, bot)
     s.questions.append(q)
-    s.wait("the answer", lambda: s.stack.platform.shown(q.asked)[-1:] == [q.expected], 40, 0.1)
+    s.wait("the answer", lambda: "".join(q.shown) == q.expected, 40, 0.1)
     s.settle()
     q.check()
+    assert len(q.shown) >= messages
     judge(s)
     s.check_counts(q, repeatable=EVENT)
+
+
+def chat_in_cards(s):
+    chat(s, "size=2400 rate=400", messages=4)
+
+
+def chat_in_texts(s):
+    chat(s, "size=2400 rate=400", "plain", messages=4)
 
 
 @dataclass
@@ -401,6 +410,7 @@ EVENT_SETTLED = [*EVENT, "settle.answered/event"]
 DLQ_SETTLED = [*DLQ, "settle.answered/dlq"]
 COMMITTED = ["offset.completed", "offset.marked", "commit.sent", "commit.answered"]
 MESSAGE = ["note.sent/url", "note.answered/url", "call.sent", "call.answered", "note.sent/url_done", "note.answered/url_done"]
+FURTHER = ["chat.note/part", "chat.noted/part", "chat.sent/part", "chat.answered/part", "chat.note/said", "chat.noted/said"]
 TOLD = ["told.sent/note", "told.sent/release", "told.answered/note", "told.answered/release"]
 
 SCENARIOS = [
@@ -445,6 +455,13 @@ SCENARIOS = [
               "chat.answered/update", "chat.answered/update:2", "finish.answered", "chat.note/reply", "chat.noted/reply", "letter.reported/event",
               "settle.sent/reply", "settle.answered/reply", "chat.answered/card + chat.answered/update"],
              "one message that grows to the answer, one event"),
+    Scenario("long answer in cards of BOSSHI", "worker", chat_in_cards,
+             ["chat.answered/update", "finish.answered", *FURTHER, "chat.note/said:2", "chat.sent/part:2", "chat.answered/part:2", "chat.noted/reply",
+              "chat.noted/said + chat.answered/part", "chat.answered/part + chat.answered/part:2"],
+             "each card once and in order, one event"),
+    Scenario("long answer in texts of BOSSHI", "worker", chat_in_texts,
+             ["finish.answered", *FURTHER, "chat.answered/part:3", "chat.note/reply", "chat.noted/reply", "chat.sent/part:2 + chat.noted/said"],
+             "each text once and in order, one event"),
     Scenario("question on BOSSHI", "ingress", chat, ["callback.verified", "read.sent", "read.answered", "request.produced", "request.reported", "reply.queued"],
              "as above, however often it is delivered"),
     Scenario("three questions of one user", "worker", lane,
