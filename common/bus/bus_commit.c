@@ -81,7 +81,7 @@ void bus_commit_if_due(struct bus_reader *r)
 {
     int64_t now = clock_mono_ms();
     bool is_out = r->commit_out_ms && now - r->commit_out_ms < COMMIT_LOST_MS;
-    if (now < r->commit_due_ms || is_out)
+    if (r->is_dead || now < r->commit_due_ms || is_out)
         return;
     rd_kafka_topic_partition_list_t *list = dirty_frontiers(r);
     if (list->cnt > 0) {

@@ -96,11 +96,27 @@ static void tell_revoked(struct bus_reader *r, const struct bus_part *part)
 
 static void fail_for_good(struct bus_reader *r)
 {
+    if (r->is_dead)
+        return;
+    r->is_dead = true;
     char text[BRG_ERROR_TEXT_BYTES];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(r->rk, text, sizeof text);
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        snprintf(text, sizeof text, "another process has the same worker.slot");
     log_error("bus", "consumer_fatal", "code=%s text=\"%s\"", rd_kafka_err2name(code), text);
     bus_channel_push_one(&r->channel,
                          (struct bus_item){.kind = BUS_ITEM_FATAL, .text = brg_strdup(text)});
+}
+
+/* The library tells errors by its callback or in place of a record: a consumer's fatal one in
+ * place of a record. */
+static void note_error(struct bus_reader *r, rd_kafka_resp_err_t err, const char *reason)
+{
+    if (err == RD_KAFKA_RESP_ERR__FATAL)
+        fail_for_good(r);
+    else if (!bus_is_connection_error(err))
+        log_warn("bus", "consumer_error", "code=%s text=\"%s\"", rd_kafka_err2name(err),
+                 reason);
 }
 
 /* --- rebalances: inside rd_kafka_consumer_poll or _close, this thread --- */
@@ -153,7 +169,7 @@ static void on_revoke(struct bus_reader *r, rd_kafka_topic_partition_list_t *lis
 {
     bool is_lost = rd_kafka_assignment_lost(r->rk) != 0;
     apply_dones(r);
-    if (!is_lost)
+    if (!is_lost && !r->is_dead)
         bus_commit_now(r, list);
     for (int i = 0; i < list->cnt; i++)
         give_partition(r, &list->elems[i]);
@@ -184,11 +200,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 static void on_error(rd_kafka_t *rk, int err, const char *reason, void *opaque)
 {
     (void)rk;
-    if (err == RD_KAFKA_RESP_ERR__FATAL)
-        fail_for_good(opaque);
-    else if (!bus_is_connection_error((rd_kafka_resp_err_t)err))
-        log_warn("bus", "consumer_error", "code=%s text=\"%s\"",
-                 rd_kafka_err2name((rd_kafka_resp_err_t)err), reason);
+    note_error(opaque, (rd_kafka_resp_err_t)err, reason);
 }
 
 static int on_stats(rd_kafka_t *rk, char *json, size_t len, void *opaque)
@@ -333,8 +345,7 @@ static struct pass read_all(struct bus_reader *r)
 static void on_polled(struct bus_reader *r, rd_kafka_message_t *raw)
 {
     if (raw->err) {
-        log_warn("bus", "consumer_error", "code=%s text=\"%s\"", rd_kafka_err2name(raw->err),
-                 rd_kafka_message_errstr(raw));
+        note_error(r, raw->err, rd_kafka_message_errstr(raw));
         rd_kafka_message_destroy(raw);
         return;
     }

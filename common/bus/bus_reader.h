@@ -25,6 +25,7 @@ struct bus_reader {
     int64_t commit_due_ms;
     int64_t commit_out_ms; /* when the outstanding commit was sent; 0: none */
     bool is_joined;
+    bool is_dead; /* by a fatal error: nothing can be committed any more */
 
     _Atomic bool is_ending;
     _Atomic bool is_draining; /* no more records are read */
