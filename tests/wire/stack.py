@@ -228,11 +228,11 @@ class Stack:
     """N ingresses and M workers with a store of their own. `settings` are merged over the configuration per section."""
 
     def __init__(self, kafka, ingresses=1, workers=1, bots=None, settings=None, pipelines=None, bot_settings=None,
-                 partitions=12, clock_off_s=0):
+                 partitions=12, clock_off_s=0, replication=1):
         self.temp = tempfile.TemporaryDirectory(prefix="botbridge-wire-")
         self.dir = Path(self.temp.name)
         self.kafka, self.redis, self.llm = kafka, Redis(self.dir, clock_off_s), Llm(self.dir)
-        self.partitions = partitions
+        self.partitions, self.replication = partitions, replication
         self.bots = bots or [Bot("main"), Bot("other")]
         self.bot = self.bots[0]
         self.prefix = "t" + secrets.token_hex(5)
@@ -281,8 +281,8 @@ class Stack:
                 p.env = env
                 self.write_config(kind, i)
         self.env = env
-        subprocess.run([BIN / "botbridge", "topics", "create", self.config_file(), "--replication", "1", "--partitions", str(self.partitions)],
-                       check=True, timeout=60, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+        subprocess.run([BIN / "botbridge", "topics", "create", self.config_file(), "--replication", str(self.replication), "--partitions",
+                        str(self.partitions)], check=True, timeout=60, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
         for p in self.programs:
             p.start(wait=False)
         for p in self.programs:
