@@ -320,7 +320,7 @@ void bosshi_event_start(struct ingress *in, const struct reply_source *source,
     if (route == BOSSHI_ROUTE_EVENT && has_id && is_question(e, &event, &m))
         e->topic = BUS_REQUESTS;
     if (opened->is_cut)
-        bury(e, "nested too deeply", ACCEPT_OUTLINE);
+        bury(e, "nested too deeply, or too many values", ACCEPT_OUTLINE);
     else if (e->topic == BUS_REQUESTS)
         start_question(e, &m, why);
     else if (e->raw.overflowed)

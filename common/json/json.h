@@ -11,11 +11,14 @@
 struct json;
 
 enum json_mode {
-    JSON_PEER,   /* UTF-8 checked, raw control characters inside strings allowed (WeCom sends
-                    them) */
-    JSON_STRICT, /* as JSON_PEER, raw control characters refused: judging others' output */
-    JSON_RECORD, /* as JSON_PEER, deeper: our own record around a peer's value */
-    JSON_CONFIG, /* comments allowed; errors carry line and column */
+    JSON_PEER,     /* UTF-8 checked, raw control characters inside strings allowed (WeCom sends
+                      them) */
+    JSON_CALLBACK, /* as JSON_PEER, at most JSON_CALLBACK_VALUES: what anyone may have sent. In
+                      a tree "{}," is a hundred times as long, and takes as long to build as 100
+                      KB of text */
+    JSON_STRICT,   /* as JSON_PEER, raw control characters refused: judging others' output */
+    JSON_RECORD,   /* as JSON_PEER, deeper: our own record around a peer's value */
+    JSON_CONFIG,   /* comments allowed; errors carry line and column */
 };
 
 enum json_type {
@@ -28,7 +31,8 @@ enum json_type {
     JSON_OBJECT,
 };
 
-#define JSON_DEPTH_MAX 24 /* json_free recurses; platforms nest about 8 deep */
+#define JSON_DEPTH_MAX 24         /* json_free recurses; platforms nest about 8 deep */
+#define JSON_CALLBACK_VALUES 8192 /* a thousand mentions; a usual event has 30 */
 #define JSON_RECORD_DEPTH_MAX (JSON_DEPTH_MAX + 4)
 
 /* The whole of `text` must be one value (white space around it allowed). NULL on failure:

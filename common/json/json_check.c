@@ -19,6 +19,7 @@ struct reader {
     struct json_check *check;
     struct json_fault *fault;
     unsigned depth;
+    size_t values;
     bool is_object[JSON_CHECK_DEPTH_MAX]; /* the container at each depth */
 };
 
@@ -243,6 +244,8 @@ static enum expect after_value(const struct reader *r)
 static bool read_value(struct reader *r, enum expect *next)
 {
     int c = peek(r);
+    if (r->values++ == r->check->values_max && r->check->values_max > 0)
+        return fail(r, "too many values");
     if (c == '{' || c == '[') {
         *next = c == '{' ? KEY_OR_END : VALUE_OR_END;
         return enter(r, c == '{');
@@ -306,6 +309,7 @@ bool json_check(struct bytes text, struct json_check *check, struct json_fault *
     r.check = check;
     r.fault = fault;
     r.depth = 0;
+    r.values = 0;
     BRG_CHECK(check->depth_max <= JSON_CHECK_DEPTH_MAX);
     check->control = SIZE_MAX;
     check->has_nul = check->has_wide = false;

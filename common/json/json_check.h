@@ -14,6 +14,7 @@ enum { JSON_CHECK_DEPTH_MAX = 1024 };
 
 struct json_check {
     unsigned depth_max; /* containers within each other, at most JSON_CHECK_DEPTH_MAX */
+    size_t values_max;  /* 0: any number */
     bool takes_comments;
     size_t
         control;   /* out: offset of the first raw control character in a string, or SIZE_MAX */

@@ -104,6 +104,7 @@ static struct json_object *parse(struct bytes text, enum json_mode mode,
 {
     struct json_check check = {
         .depth_max = mode == JSON_RECORD ? JSON_RECORD_DEPTH_MAX : JSON_DEPTH_MAX,
+        .values_max = mode == JSON_CALLBACK ? JSON_CALLBACK_VALUES : 0,
         .takes_comments = mode == JSON_CONFIG,
     };
     *fault = (struct json_fault){"too long", 0};

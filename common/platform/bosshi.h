@@ -55,7 +55,7 @@ enum bosshi_verdict {
 struct bosshi_opened {
     struct bytes text; /* plain JSON, a view into `plain` or the body */
     struct json *root; /* its object, the caller's (json_free) */
-    bool is_cut;       /* too deep: of the object only what proves and names it */
+    bool is_cut;       /* too deep or too full: of the object only what proves and names it */
 };
 
 /* Decrypts and verifies; every key and every token is tried. But on BOSSHI_GENUINE `*out` is

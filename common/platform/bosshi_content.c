@@ -438,7 +438,7 @@ const char *bosshi_read_content(const struct bosshi_message *m, const struct bos
                                 struct bosshi_content *out)
 {
     struct content c = {.out = out};
-    struct json *content = json_parse(m->content, JSON_PEER, NULL);
+    struct json *content = json_parse(m->content, JSON_CALLBACK, NULL);
     bool is_known = bytes_eq_str(m->type, "text") || bytes_eq_str(m->type, "post") ||
                     attachment_of(m->type);
     const char *why = NULL;

@@ -114,8 +114,8 @@ static bool is_ours(struct crypto *c, const struct bosshi_keys *keys,
     return false;
 }
 
-/* Of text that is too deep for a tree, the members of its header that prove and name it. NULL
- * when they are not to be seen. */
+/* Of text that is too deep or too full for a tree, the members of its header that prove and
+ * name it. NULL when they are not to be seen. */
 static struct json *parse_header(struct bytes text)
 {
     static const char *const names[] = {"token",      "app_id",      "event_id",
@@ -144,7 +144,7 @@ static struct json *parse_header(struct bytes text)
 
 static struct json *parse_object(struct bytes text, bool *is_cut)
 {
-    struct json *root = json_parse(text, JSON_PEER, NULL);
+    struct json *root = json_parse(text, JSON_CALLBACK, NULL);
     *is_cut = !root;
     if (!root)
         root = parse_header(text);

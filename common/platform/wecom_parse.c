@@ -16,7 +16,7 @@ enum brg_err wecom_parse_body(struct bytes body, struct json **root, struct byte
         *encrypt = plain[0].string;
         return BRG_OK;
     }
-    *root = json_parse(body, JSON_PEER, NULL);
+    *root = json_parse(body, JSON_CALLBACK, NULL);
     const struct json *member = json_get(*root, "encrypt");
     *encrypt = json_string(is_string(member) ? member : json_get(*root, "Encrypt"));
     if (encrypt->len > 0)

@@ -260,6 +260,26 @@ static void nesting_is_bounded(void **state)
     }
 }
 
+static void values_of_callbacks_are_counted(void **state)
+{
+    (void)state;
+    char *list = brg_calloc(2 * JSON_CALLBACK_VALUES + 2, 1);
+    for (int values = JSON_CALLBACK_VALUES - 1; values <= JSON_CALLBACK_VALUES + 1; values++) {
+        list[0] = '['; /* itself a value */
+        for (int i = 1; i < values; i++)
+            memcpy(list + 2 * i - 1, "0,", 2);
+        memcpy(list + 2 * values - 2, "]", 2);
+        struct json *j = parse(list, JSON_CALLBACK);
+        assert_true((j != NULL) == (values <= JSON_CALLBACK_VALUES));
+        json_free(j);
+        j = parse(list, JSON_PEER);
+        assert_non_null(j);
+        json_free(j);
+    }
+    assert_refused(list, JSON_CALLBACK, "too many values");
+    free(list);
+}
+
 static void values_are_written_back(void **state)
 {
     (void)state;
@@ -552,6 +572,7 @@ int main(void)
         cmocka_unit_test(configuration_takes_comments_and_tells_places),
         cmocka_unit_test(errors_do_not_quote_the_text),
         cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(values_of_callbacks_are_counted),
         cmocka_unit_test(values_are_written_back),
         cmocka_unit_test(writer_places_commas_and_keys),
         cmocka_unit_test(escapes_every_byte),

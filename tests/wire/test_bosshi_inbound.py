@@ -527,11 +527,28 @@ def test_bodies_over_the_limit_are_refused(inbound):
 @pytest.mark.parametrize("app", [PLAIN, SEALED], ids=lambda a: a.name)
 @pytest.mark.parametrize("depth", [30, 120, 1000])
 def test_nested_too_deeply_is_taken_and_dead_lettered(inbound, app, depth):
+    dead_lettered_for_its_form(inbound, app, "[" * depth + "]" * depth)
+
+
+@pytest.mark.parametrize("app", [PLAIN, SEALED], ids=lambda a: a.name)
+def test_too_many_values_are_taken_and_dead_lettered(inbound, app):
+    dead_lettered_for_its_form(inbound, app, "[" + "{}," * 9000 + "0]")
+
+
+def test_strangers_cannot_make_trees(inbound):
+    """The same from somebody else takes no longer than its bytes."""
+    for app in (PLAIN, SEALED):
+        for body in (b'{"a":[' + b"{}," * 300000 + b"0]}", b'{"\\u0061":[' + b"{}," * 300000 + b"0]}"):
+            reply = app.push(inbound.ports[0], body)
+            assert reply.status in (400, 401) and reply.seconds < 0.3 * SLOW
+
+
+def dead_lettered_for_its_form(inbound, app, member):
     event = app.event("deep")
-    body = lambda event: app.body(json.dumps(event)[:-1] + ',"deep":' + "[" * depth + "]" * depth + "}")
+    body = lambda event: app.body(json.dumps(event)[:-1] + ',"more":' + member + "}")
     taken(app.push(inbound.ports[0], body(event)))
     letter = inbound.records("dlq", with_id(app, event))[0]
-    assert (letter["headers"]["bb-error"], letter["headers"]["bb-value"]) == ("nested too deeply", "cut")
+    assert (letter["headers"]["bb-error"], letter["headers"]["bb-value"]) == ("nested too deeply, or too many values", "cut")
     assert letter["headers"]["ce_type"] == "botbridge.request.v1" and app.verification_token not in letter["payload"]
     assert app.push(inbound.ports[0], body(app.event(header={"token": "x"}))).status == 401
 
