@@ -4,7 +4,7 @@ enum { WORD_BITS = 64 };
 
 static size_t slot_of(const struct offsets *o, int64_t offset)
 {
-    return (size_t)(offset % o->window);
+    return (size_t)(offset % o->slots);
 }
 
 static uint64_t bit_of(size_t slot)
@@ -20,10 +20,11 @@ static bool is_set(const uint64_t *map, size_t slot)
 void offsets_init(struct offsets *o, int64_t start, uint32_t window)
 {
     BRG_CHECK(start >= 0 && window > 0 && window <= UINT32_MAX - WORD_BITS);
-    window = (window + WORD_BITS - 1) / WORD_BITS * WORD_BITS;
-    *o = (struct offsets){.base = start, .head = start, .window = window};
-    o->received = brg_calloc(window / WORD_BITS, sizeof *o->received);
-    o->done = brg_calloc(window / WORD_BITS, sizeof *o->done);
+    uint32_t words = (window + WORD_BITS - 1) / WORD_BITS;
+    *o = (struct offsets){
+        .base = start, .head = start, .window = window, .slots = words * WORD_BITS};
+    o->received = brg_calloc(words, sizeof *o->received);
+    o->done = brg_calloc(words, sizeof *o->done);
 }
 
 void offsets_free(struct offsets *o)

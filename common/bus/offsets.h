@@ -1,8 +1,8 @@
 /* Which offsets of one partition are done: the contiguous frontier over work that ends in any
  * order.
  *
- * A ring bitmap of `window` offsets from `base` (the next offset to commit). Offsets never
- * received (compaction, transaction markers) count as done once a later one was received.
+ * A ring bitmap of at least `window` offsets from `base` (the next offset to commit). Offsets
+ * never received (compaction, transaction markers) count as done once a later one was received.
  * Owner: the consumer thread. O(1) amortised per record.
  *
  * Invariants: base <= head <= base + window; bits outside [base, head) are clear; with nothing
@@ -18,12 +18,13 @@ struct offsets {
     int64_t base; /* first incomplete offset = next to commit */
     int64_t head; /* highest received + 1 */
     uint32_t window;
+    uint32_t slots; /* of the ring: a multiple of 64, not below `window` */
     uint32_t in_flight;
     uint64_t *received;
     uint64_t *done;
 };
 
-/* `start` is the first offset that can arrive. `window` is rounded up to a multiple of 64. */
+/* `start` is the first offset that can arrive. */
 void offsets_init(struct offsets *o, int64_t start, uint32_t window);
 void offsets_free(struct offsets *o);
 

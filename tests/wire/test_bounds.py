@@ -47,6 +47,31 @@ def test_more_than_a_bot_may_have(stack, ask):
     assert again.follow(15).final == again.expected
 
 
+def test_full_window(kafka, make_stack, ask):
+    """As many as are configured, which is no multiple of anything; the rest waits in Kafka and is answered later."""
+    window = 17
+    s = make_stack(kafka, partitions=1, settings={"worker": {"window_records": window}})
+    first = ask(s, directives="tokens=300 rate=10")
+    first.send()
+    first.follow(20, until=lambda text: text != s.bot.placeholder)
+    rest = [ask(s, directives="tokens=5 rate=50") for _ in range(window + 3)]
+    for q in rest:
+        q.send()
+
+    def in_window(suffix=""):
+        return s.metric(s.worker_ports[0], f'botbridge_bus_window_records{suffix}{{topic="{s.prefix}.requests"}}')
+    wait_for("the window to be full", lambda: in_window() == window)
+    assert in_window("_limit") == window
+    for q in rest[:window - 1]:     # done behind the oldest: the window stays where it is
+        assert q.follow(15 * SLOW).final == q.expected
+    first.poll()
+    rest[-1].poll()
+    assert not first.finish, "the oldest was over too early for this test"
+    assert rest[-1].shown[-1] == s.bot.placeholder and in_window() == window
+    for q in (first, *rest):
+        assert q.follow(30 * SLOW).final == q.expected
+
+
 def test_user_who_asks_too_often(kafka, make_stack, ask):
     s = make_stack(kafka, bot_settings={"user_rate_per_min": 2})
     first, second, third = (ask(s, user="busy") for _ in range(3))
