@@ -160,6 +160,15 @@ class Cluster(Kafka):
     def signal(self, i, signum):
         os.kill(self.pids[i], signum)
 
+    def await_end(self, i, seconds=20):
+        """Of a node that was told to end."""
+        def ended():
+            try:
+                return Path(f"/proc/{self.pids[i]}/cmdline").read_bytes() == b""    # a process that nobody waited for
+            except FileNotFoundError:
+                return True
+        wait_for(f"node {i} to end", ended, seconds)
+
     def restart(self, i):
         out = subprocess.run([ROOT / "tests" / "kafka.sh", "restart", self.dir, str(i + 1)], check=True, stdout=subprocess.PIPE, timeout=120)
         self.pids[i] = int(re.search(r"pid=(\d+)", out.stdout.decode()).group(1))

@@ -3,7 +3,6 @@ is lost, nothing that was refused is run, and all is well again by itself."""
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -24,14 +23,7 @@ def cluster(tmp_path):
 def leave(cluster, i):
     """An orderly shutdown takes the broker out of its partitions' in-sync replicas at once, a death after seconds only."""
     cluster.signal(i, signal.SIGTERM)
-    wait_for(f"broker {i} to be gone", lambda: not alive(cluster.pids[i]), 20 * SLOW)
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""     # empty: a process that nobody waited for
-    except FileNotFoundError:
-        return False
+    cluster.await_end(i, 20 * SLOW)
 
 
 def asker(s, ask, asked, stop):
