@@ -3,11 +3,15 @@
 #include "support_store.h"
 
 #include "base/clock.h"
-#include "store/scripts.h"
+#include "store/store_impl.h"
 
+#include <arpa/inet.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -176,62 +180,79 @@ static void what_was_given_up_does_not_arrive(void **state)
     assert_int_equal(rig_read(rig, &stream).text.len, 0);
 }
 
-enum { STALE = 100, STALE_BYTES = 600 };
+enum { STALE = 400, WORDS = 15 };
 
-/* What a frozen server's own buffer holds is more than it reads at once, so the next connection
- * comes in between: the older texts are not written over the newer one, and the older note not
- * over its repeat. */
-static void what_a_frozen_server_read_too_late_is_ignored(void **state)
+/* The owner's call with a text or a note, through its first connection. */
+static void append_stale(struct buf *out, const struct store_script *script, const char *epoch,
+                         const char *a, const char *b, const char *c)
+{
+    const char *const words[WORDS] = {"EVALSHA",   script->sha, "3", "bb:{s1}:m", "bb:{s1}:t",
+                                      "bb:{s1}:x", "bot",       "1", "2",         "60000",
+                                      epoch,       "1",         a,   b,           c};
+    resp_words(out, c ? WORDS : WORDS - 1);
+    for (unsigned i = 0; i < WORDS && words[i]; i++)
+        resp_word(out, bytes_of_str(words[i]));
+}
+
+/* More than a server reads at once. */
+static int send_stale(const char *epoch)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(test_redis_port(redis)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct buf out;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    buf_init(&out, 1 << 20);
+    for (unsigned i = 0; i < STALE; i++) {
+        append_stale(&out, &store_script_put, epoch, "60000", "1", "stale");
+        append_stale(&out, &store_script_note, epoch, "said", "stale", NULL);
+    }
+    assert_int_equal(write(fd, out.ptr, out.len), out.len);
+    buf_free(&out);
+    return fd;
+}
+
+static bool is_greeting(void *arg)
+{
+    const struct store *s = arg;
+    return s->state == CONN_GREETING;
+}
+
+static void expect_newest(void)
+{
+    assert_true(bytes_eq_str(rig_read(rig, &stream).text, "newest"));
+    char *said = test_redis_ask(redis, "HGET", "bb:{s1}:m", "n:said", NULL);
+    assert_string_equal(said, "newest");
+    free(said);
+}
+
+/* What a connection was given up with may be read after the next one's calls, where nobody
+ * tells the server that it is gone (a proxy that goes on, a reset that is lost on its way). The
+ * older text is not written over the newer one, nor a note over its repeat. */
+static void what_a_frozen_server_reads_too_late_is_fenced(void **state)
 {
     (void)state;
-    char stale[STALE_BYTES + 1] = "";
     struct tally t = {0};
     struct heard h = {0};
-    memset(stale, 'x', STALE_BYTES);
+    char epoch_text[24];
     uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
+    snprintf(epoch_text, sizeof(epoch_text), "%" PRIu64, epoch);
     store_watch(rig->store, hear, &h);
     test_redis_freeze(redis);
-    for (unsigned i = 0; i < STALE; i++)
-        store_put(rig->store, &stream, epoch, B(stale), LEASE_MS, count, &t);
-    store_note(rig->store, &stream, epoch, B("said"), B("old"), count, &t);
+    store_put(rig->store, &stream, epoch, B("stale"), LEASE_MS, count, &t);
+    int fd = send_stale(epoch_text);
     assert_true(rig_run_until_up(rig, false));
+    assert_true(rig_run(rig, is_greeting, rig->store, 10000));
     test_redis_thaw(redis);
     assert_true(rig_run(rig, is_up_again, &h, 10000));
     assert_int_equal(rig_put(rig, &stream, epoch, "newest", LEASE_MS).verdict, VERDICT_OK);
-    assert_int_equal(rig_note(rig, &stream, epoch, "said", "new").verdict, VERDICT_OK);
-    for (unsigned i = 0; i < 20; i++) {
-        assert_true(bytes_eq_str(rig_read(rig, &stream).text, "newest"));
-        rig_run(rig, is_none, NULL, 20);
-    }
-    char *said = test_redis_ask(redis, "HGET", "bb:{s1}:m", "n:said", NULL);
-    assert_string_equal(said, "new");
-    free(said);
-    assert_int_equal(t.unavailable, STALE + 1);
-}
-
-/* The same without a race: the late call is one of the first connection, made by hand. */
-static void an_earlier_connections_call_is_fenced(void **state)
-{
-    (void)state;
-    struct heard h = {0};
-    char epoch_text[24], lease_text[24];
-    uint64_t epoch = rig_claim(rig, &stream, "owner", LEASE_MS).epoch;
-    store_watch(rig->store, hear, &h);
-    test_redis_do(redis, "CLIENT", "KILL", "TYPE", "normal", NULL);
-    assert_true(rig_run(rig, is_up_again, &h, 10000));
-    rig_put(rig, &stream, epoch, "newest", LEASE_MS);
-    snprintf(epoch_text, sizeof(epoch_text), "%llu", (unsigned long long)epoch);
-    snprintf(lease_text, sizeof(lease_text), "%d", LEASE_MS);
-    const char *links[] = {"1", "2"};
-    const char *verdicts[] = {"fenced\n", "ok\n"}, *texts[] = {"newest", "by hand"};
-    for (int i = 0; i < 2; i++) {
-        char *answer = test_redis_ask(redis, "EVALSHA", store_script_put.sha, "3", "bb:{s1}:m",
-                                      "bb:{s1}:t", "bb:{s1}:x", "bot", "1", "2", "60000",
-                                      epoch_text, links[i], lease_text, "1", "by hand", NULL);
-        assert_int_equal(strncmp(answer, verdicts[i], strlen(verdicts[i])), 0);
-        free(answer);
-        assert_true(bytes_eq_str(rig_read(rig, &stream).text, texts[i]));
-    }
+    assert_int_equal(rig_note(rig, &stream, epoch, "said", "newest").verdict, VERDICT_OK);
+    expect_newest();
+    rig_run(rig, is_none, NULL, 200);
+    expect_newest();
+    (void)close(fd);
+    assert_int_equal(t.unavailable, 1);
     assert_int_equal(rig_claim(rig, &stream, "owner", LEASE_MS).epoch, epoch);
     assert_int_equal(
         rig_finish(rig, &stream, epoch, REASON_DONE, "end", "", "event", LEASE_MS).verdict,
@@ -266,8 +287,7 @@ int main(void)
         TEST(a_slow_server_is_waited_for_while_it_answers),
         TEST(a_server_that_falls_silent_is_noticed_in_time),
         TEST(what_was_given_up_does_not_arrive),
-        TEST(what_a_frozen_server_read_too_late_is_ignored),
-        TEST(an_earlier_connections_call_is_fenced),
+        TEST(what_a_frozen_server_reads_too_late_is_fenced),
         TEST(an_earlier_owners_connections_do_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
