@@ -264,14 +264,15 @@ static struct ingress *allocate(struct config *config, const char *path)
 struct ingress *ingress_start(struct config *config, const char *path, struct brg_error *error)
 {
     struct ingress *in = allocate(config, path);
+    /* From before there is anything to end; they are told once the loop runs. */
+    loop_on_signal(in->loop, SIGTERM, on_terminate, in);
+    loop_on_signal(in->loop, SIGINT, on_terminate, in);
+    loop_on_signal(in->loop, SIGHUP, on_reload, in);
     if (!start_store(in, error) || !start_producer(in, error) || !start_listeners(in, error)) {
         ingress_free(in);
         return NULL;
     }
     register_metrics(in);
-    loop_on_signal(in->loop, SIGTERM, on_terminate, in);
-    loop_on_signal(in->loop, SIGINT, on_terminate, in);
-    loop_on_signal(in->loop, SIGHUP, on_reload, in);
     set_phase(in, INGRESS_STARTING, ANNOUNCE_AFTER_MS);
     if (bus_producer_is_ready(in->producer, NULL))
         announce(in);

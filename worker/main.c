@@ -16,7 +16,7 @@ static const char usage[] =
 /* The second signal does not wait for anything: what runs is taken over when its lease ends. */
 static void on_stop(int signum, void *arg)
 {
-    struct worker *w = arg;
+    struct worker *w = *(struct worker **)arg;
     if (w->is_draining) {
         log_warn("worker", "stopped_at_once", "signal=%d", signum);
         _exit(BRG_EXIT_AGAIN);
@@ -27,7 +27,7 @@ static void on_stop(int signum, void *arg)
 static void on_hangup(int signum, void *arg)
 {
     (void)signum;
-    worker_reload(arg);
+    worker_reload(*(struct worker **)arg);
 }
 
 /* An answer is a connection to its pipeline. */
@@ -36,19 +36,21 @@ static int64_t connections(const struct config *config)
     return config->worker.max_sessions;
 }
 
+/* Signals are taken from before there is anything to end; they are told once the loop runs. */
 static enum brg_exit run(struct config *config, const char *path)
 {
     struct brg_error error = {0};
     struct loop *loop = loop_new();
-    struct worker *w = worker_new(loop, config, path, &error);
+    struct worker *w = NULL;
+    loop_on_signal(loop, SIGTERM, on_stop, &w);
+    loop_on_signal(loop, SIGINT, on_stop, &w);
+    loop_on_signal(loop, SIGHUP, on_hangup, &w);
+    w = worker_new(loop, config, path, &error);
     if (!w) {
         log_error("worker", "cannot_start", "why=\"%s\"", error.text);
         loop_free(loop);
         return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
     }
-    loop_on_signal(loop, SIGTERM, on_stop, w);
-    loop_on_signal(loop, SIGINT, on_stop, w);
-    loop_on_signal(loop, SIGHUP, on_hangup, w);
     loop_run(loop);
     enum brg_exit code = w->exit_code;
     worker_free(w);
