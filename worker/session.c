@@ -154,7 +154,7 @@ void session_new(struct worker *w, struct bus_message *record)
     s->home = intake_is_late(w, record) ? HOME_LATE : HOME_REQUESTS;
     crash_point_of("record.taken", s->home == HOME_LATE ? "late" : "requests");
     s->arrived_ms = loop_now_ms(w->loop);
-    s->dead_reason = "";
+    s->dead_reason = s->dead_noted = "";
     s->prompt_tokens = s->completion_tokens = -1;
     list_push_back(&w->sessions, &s->node);
     list_init(&s->put_place);

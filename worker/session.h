@@ -193,6 +193,7 @@ struct session {
     unsigned unsettled; /* written, the store is to be told */
     unsigned settling;  /* of these, what it is being told */
     const char *dead_reason;
+    const char *dead_noted; /* as the store has it; "" none */
     char error[SESSION_ERROR_BYTES];
     /* wall clock, for letters */
     int64_t claimed_at_ms, first_text_at_ms, ended_at_ms;

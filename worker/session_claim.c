@@ -136,6 +136,7 @@ static void forget(struct session *s)
     s->owner[0] = '\0';
     s->epoch = 0;
     s->owed = s->unsettled = 0;
+    s->dead_noted = "";
     s->queue_told = 0;
     s->must_put = s->is_overflowing = false;
     s->result = RESULT_NONE;
@@ -169,6 +170,7 @@ static void take_grant(struct session *s, const struct store_reply *reply)
         s->deadline_at_ms = reply->deadline_at_ms;
     if (s->claimed_at_ms == 0)
         s->claimed_at_ms = clock_wall_ms();
+    s->dead_noted = session_dead_noted(reply->notes);
 }
 
 const char *session_dead_reason(const struct session *s)
@@ -211,6 +213,12 @@ static void count_copy(struct session *s)
         session_mark_shed(s);
 }
 
+/* What an earlier owner saw, or else what is seen now. */
+static void take_dead(struct session *s, const char *reason)
+{
+    s->dead_reason = s->dead_noted[0] != '\0' ? s->dead_noted : reason;
+}
+
 /* The bubble was ended before its answer was there: it is made now, or again. */
 static void take_late(struct session *s, const struct store_reply *reply)
 {
@@ -220,8 +228,8 @@ static void take_late(struct session *s, const struct store_reply *reply)
         session_prepare(s);
         return;
     }
+    take_dead(s, s->fate == FATE_ANSWER ? "expired" : session_dead_reason(s));
     s->owed |= OWE_DEAD_LETTER;
-    s->dead_reason = s->fate == FATE_ANSWER ? "expired" : session_dead_reason(s);
     session_enter_settling(s);
 }
 
@@ -232,8 +240,7 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     crash_point("claim.owed");
     session_set_bubble(s, BUBBLE_ENDED);
     s->owed = owed;
-    if (s->dead_reason[0] == '\0')
-        s->dead_reason = session_dead_reason(s);
+    take_dead(s, session_dead_reason(s));
     if (s->error[0] == '\0') /* what it saw is not in the store */
         snprintf(s->error, sizeof(s->error), "ended by an earlier owner");
     buf_reset(&s->final);
@@ -248,6 +255,8 @@ static void take_owed(struct session *s, const struct store_reply *reply)
         take_late(s, reply);
         return;
     }
+    if (s->dead_noted[0] != '\0')
+        s->owed |= OWE_DEAD_LETTER; /* since the end was written */
     bool is_waited_for = s->post.step == POST_NONE && (owed & (OWE_SHOWN | OWE_REST)) != 0;
     if (is_waited_for && session_has_url(s))
         session_post_wait(s);
@@ -314,8 +323,10 @@ static void pass_lane_on(struct session *s, const struct store_reply *held)
 {
     bool is_said =
         held->state == STREAM_FINAL && (session_items_of(held->owed) & OWE_REPLY) == 0;
-    if (is_said)
-        lanes_leave(&s->worker->lanes, &s->lane);
+    if (!is_said)
+        return;
+    lanes_leave(&s->worker->lanes, &s->lane);
+    session_move_held(s);
 }
 
 static void on_claimed(const struct store_reply *reply, void *arg)

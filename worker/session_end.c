@@ -203,6 +203,7 @@ void session_finish(struct session *s)
         return;
     }
     struct store_stream stream = session_stream(s);
+    session_note_dead(s);
     s->call_sent_ms = clock_mono_ms();
     s->pending++;
     store_finish(w->store, &stream, s->epoch, s->reason, buf_bytes(&s->final),
@@ -226,6 +227,10 @@ static void settle_closed(struct session *s)
                                                 : "deadline";
     if (is_failed || (s->result == RESULT_NONE && is_promised))
         s->owed |= OWE_DEAD_LETTER;
+    if (s->dead_noted[0] != '\0' && (s->result == RESULT_NONE || s->post.is_repeated)) {
+        s->owed |= OWE_DEAD_LETTER; /* an earlier owner knew why */
+        s->dead_reason = s->dead_noted;
+    }
     s->ended_at_ms = clock_wall_ms();
     if (s->post.step == POST_WAITING)
         session_post_clear(s); /* no poll comes any more */

@@ -112,6 +112,9 @@ bool session_may_outlive(const struct session *s);
 int64_t session_second_limit_ms(const struct session *s); /* monotonic */
 /* Copies the record to the late topic and completes it; safe at any time. */
 void session_move(struct session *s);
+/* The same for a second record of a stream whose owner has said the end: what is still owed may
+ * take as long as a late answer. */
+void session_move_held(struct session *s);
 
 /* session_post.c: the message to response_url */
 void session_post_init(struct session *s);
@@ -145,6 +148,12 @@ void session_chat_describe(const struct session *s, struct answer_event *event);
 /* session_chat_note.c: goes on where an earlier owner was */
 void session_chat_resume(struct session *s, struct bytes notes);
 void session_chat_on_loss(struct session *s); /* the store lost its notes */
+
+/* session_dead.c */
+/* Notes why a dead letter is owed, or that none is any more; in front of the call after which a
+ * later owner finds it so. */
+void session_note_dead(struct session *s);
+const char *session_dead_noted(struct bytes notes); /* "" none */
 
 /* session_settle.c */
 const char *session_item_name(unsigned item); /* in the store; NULL past the last */

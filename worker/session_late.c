@@ -89,10 +89,8 @@ static void on_moved(enum brg_err err, const char *reason, void *arg)
     crash_point("copy.completed");
 }
 
-void session_move(struct session *s)
+static void copy_record(struct session *s)
 {
-    if (s->home != HOME_REQUESTS || !session_lease_is_firm(s))
-        return;
     enum brg_err err = letters_late(&s->worker->letters, s->record, on_moved, s);
     crash_point("copy.produced");
     if (err == BRG_OK) {
@@ -102,4 +100,18 @@ void session_move(struct session *s)
         s->copy_refusals = REFUSALS_MAX;
         on_not_moved(s, err, "no record can hold it");
     }
+}
+
+void session_move(struct session *s)
+{
+    if (s->home == HOME_REQUESTS && session_lease_is_firm(s))
+        copy_record(s);
+}
+
+void session_move_held(struct session *s)
+{
+    const struct config *c = s->worker->config;
+    int64_t patience_ms = c->worker.shown_wait_ms + c->worker.lease_ms;
+    if (s->home == HOME_REQUESTS && session_now(s) - s->arrived_ms >= patience_ms)
+        copy_record(s);
 }

@@ -39,7 +39,7 @@ struct session_metrics session_metrics = {
     .cut = METRIC(METRIC_COUNTER, "botbridge_worker_answers_cut_total", NULL,
                   "Answers ended because they were longer than worker.answer_max_bytes"),
     .moved = METRIC(METRIC_COUNTER, "botbridge_worker_late_total", NULL,
-                    "Records moved to the late topic: the answer outlives its bubble"),
+                    "Records moved to the late topic: what is owed outlives the bubble"),
     .url_refused =
         METRIC(METRIC_COUNTER, "botbridge_worker_response_url_forbidden_total", NULL,
                "Messages whose response_url may not be called (section response_url)"),

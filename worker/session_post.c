@@ -156,6 +156,7 @@ static void on_noted(const struct store_reply *reply, void *arg)
 static void note(struct session *s, struct bytes field, struct bytes value)
 {
     struct store_stream stream = session_stream(s);
+    session_note_dead(s);
     s->is_letter_pending = true;
     s->pending++;
     store_note(s->worker->store, &stream, s->epoch, field, value, on_noted, s);
@@ -224,6 +225,7 @@ static void call(struct session *s)
         end_call(s, DELIVERY_UNSENT, 0); /* its hour is over */
         session_settle(s);
     } else if (session_now(s) < s->post.due_ms) {
+        session_move(s); /* who is away may stay so for as long as the message is of use */
         session_linger(s, s->post.due_ms);
     } else if (!session_lease_is_firm(s)) {
         session_renew(s);

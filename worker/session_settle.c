@@ -22,6 +22,7 @@ void session_enter_settling(struct session *s)
 static void write_end_again(struct session *s)
 {
     s->must_put = false;
+    s->dead_noted = "";
     loop_timer_cancel(s->worker->loop, &s->wait);
     session_set_bubble(s, BUBBLE_ENDING);
     session_set_state(s, SESSION_FINISHING);
@@ -111,6 +112,8 @@ static void settle_in_store(struct session *s)
     store_settle(s->worker->store, &stream, s->epoch, bytes_of_str(session_item_name(item)),
                  on_settled, s);
     crash_point_of("settle.sent", session_item_name(item));
+    if (item == OWE_DEAD_LETTER && has_end(s))
+        session_note_dead(s);
 }
 
 static void letter_done(struct session *s, unsigned item)
@@ -258,6 +261,8 @@ static enum brg_err produce_event(struct session *s)
 
 static void produce(struct session *s, unsigned item)
 {
+    if (item == OWE_DEAD_LETTER)
+        session_note_dead(s);
     s->is_letter_pending = true;
     s->pending++;
     enum brg_err err = item == OWE_DEAD_LETTER ? produce_dead_letter(s) : produce_event(s);

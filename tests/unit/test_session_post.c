@@ -317,7 +317,7 @@ static void test_a_frozen_worker_sends_nothing_when_it_wakes(void **state)
     answer(s, 0, "all");
     stage_await_final(s, &q, REASON_DONE, "all");
     assert_int_equal(nanosleep(&frozen, NULL), 0);
-    struct store_reply r = rig_claim(s->other, &q.stream, "rival", 60000);
+    struct store_reply r = rig_claim(s->other, &q.stream, "rival", 5 * past_lease_ms / 2);
     assert_int_equal(r.verdict, VERDICT_FINAL);
     stage_linger(s, 1500);
     assert_int_equal(s->post_count, 0);
