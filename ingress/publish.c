@@ -99,7 +99,14 @@ static struct store_stream stream_of(const struct publish *p)
 static void note(struct publish *p, const struct record *r)
 {
     struct record kept = record_of_answer(r, p->reply.bot);
-    recall_note(p->reply.in->recall, id_of(p), bot_of(p), &kept);
+    recall_note(p->reply.in->recall, id_of(p), bot_of(p), store_ahead_ms(p->reply.in->store),
+                &kept);
+}
+
+static bool recall(const struct publish *p, struct record *out)
+{
+    return recall_find(p->reply.in->recall, id_of(p), bot_of(p),
+                       store_ahead_ms(p->reply.in->store), out);
 }
 
 /* What the memory says: it was told of the message itself and of all the store answered. */
@@ -107,7 +114,7 @@ static void answer_from_memory(struct publish *p)
 {
     struct ingress *in = p->reply.in;
     struct record r;
-    if (!recall_find(in->recall, id_of(p), bot_of(p), &r))
+    if (!recall(p, &r))
         r = (struct record){.state = STREAM_OPEN};
     struct rendering shown = render(&r, p->reply.bot, &in->rendered);
     reply_stream(&p->reply, id_of(p), shown.finish, shown.content);
@@ -131,7 +138,7 @@ static enum message_outcome outcome_of_end(const struct publish *p)
 static bool is_over_in_memory(struct publish *p)
 {
     struct record r;
-    return recall_find(p->reply.in->recall, id_of(p), bot_of(p), &r) && r.state == STREAM_FINAL;
+    return recall(p, &r) && r.state == STREAM_FINAL;
 }
 
 /* An end that was told, by a poll or an earlier delivery, stays as it was told. */
@@ -297,10 +304,10 @@ static void on_opened(const struct store_reply *reply, void *arg)
     struct publish *p = arg;
     crash_point("open.answered");
     p->awaited--;
-    if (reply->outcome == STORE_DONE) {
-        struct record r = record_of(reply);
+    struct record r =
+        record_of(reply, store_now_ms(p->reply.in->store) + p->reply.bot->stream_deadline_ms);
+    if (reply->outcome == STORE_DONE)
         note(p, &r);
-    }
     if (p->state != PUBLISH_OPENING) { /* late: only noted */
         free_if_over(p);
         return;
@@ -310,8 +317,8 @@ static void on_opened(const struct store_reply *reply, void *arg)
     } else if (reply->state == STREAM_RUN || reply->state == STREAM_FINAL) {
         answer_from_store(p, reply, OUTCOME_REPEAT);
     } else {
-        p->message.start_at_ms = reply->start_at_ms; /* a repeat keeps the first start */
-        p->message.deadline_at_ms = reply->deadline_at_ms;
+        p->message.start_at_ms = r.start_at_ms; /* a repeat keeps the first start */
+        p->message.deadline_at_ms = r.deadline_at_ms;
         produce(p);
     }
 }
@@ -344,7 +351,7 @@ static bool set_times(struct publish *p, int64_t sent_at_s)
     m->start_at_ms = m->received_at_ms - start_before_receipt_ms(sent_at_s, clock_wall_ms());
     m->deadline_at_ms = m->start_at_ms + p->reply.bot->stream_deadline_ms;
     struct record known;
-    bool is_repeat = recall_find(p->reply.in->recall, id_of(p), bot_of(p), &known);
+    bool is_repeat = recall(p, &known);
     if (is_repeat && known.state != STREAM_UNKNOWN) {
         m->start_at_ms = known.start_at_ms;
         m->deadline_at_ms = known.deadline_at_ms;

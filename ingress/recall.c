@@ -3,7 +3,7 @@
 struct entry {
     struct map_node node; /* key: id */
     struct list age;      /* in recall.ages, most recently used last */
-    struct record record; /* text points at `text` */
+    struct record record; /* text points at `text`; times are the loop's */
     char *text;
     size_t text_cap;
     size_t id_len, bot_len;
@@ -60,12 +60,21 @@ static bool is_of_bot(const struct entry *e, struct bytes bot)
     return bytes_eq(bytes_of(e->names + e->id_len, e->bot_len), bot);
 }
 
-bool recall_find(struct recall *r, struct bytes id, struct bytes bot, struct record *out)
+static struct record shifted(const struct record *r, int64_t by_ms)
+{
+    struct record out = *r;
+    out.start_at_ms += by_ms;
+    out.deadline_at_ms += by_ms;
+    return out;
+}
+
+bool recall_find(struct recall *r, struct bytes id, struct bytes bot, int64_t ahead_ms,
+                 struct record *out)
 {
     struct entry *e = find(r, id);
     if (!e || !is_of_bot(e, bot))
         return false;
-    *out = e->record;
+    *out = shifted(&e->record, ahead_ms);
     return true;
 }
 
@@ -137,7 +146,8 @@ static void take_over(struct recall *r, struct entry *e, const struct record *wh
     e->record.text = text;
 }
 
-void recall_note(struct recall *r, struct bytes id, struct bytes bot, const struct record *what)
+void recall_note(struct recall *r, struct bytes id, struct bytes bot, int64_t ahead_ms,
+                 const struct record *what)
 {
     struct entry *e = find(r, id);
     if (!e)
@@ -146,7 +156,8 @@ void recall_note(struct recall *r, struct bytes id, struct bytes bot, const stru
         return;
     list_remove(&e->age);
     list_push_back(&r->ages, &e->age);
-    take_over(r, e, what);
+    struct record here = shifted(what, -ahead_ms);
+    take_over(r, e, &here);
 }
 
 size_t recall_entries(const struct recall *r)

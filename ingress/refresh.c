@@ -96,7 +96,13 @@ static int64_t store_now(const struct refresh *p)
 
 static bool recall(struct refresh *p, struct record *out)
 {
-    return recall_find(p->reply.in->recall, key_of(p), bot_of(p), out);
+    return recall_find(p->reply.in->recall, key_of(p), bot_of(p),
+                       store_ahead_ms(p->reply.in->store), out);
+}
+
+static struct record seen(const struct refresh *p, const struct store_reply *reply)
+{
+    return record_of(reply, store_now(p) + p->reply.bot->stream_deadline_ms);
 }
 
 static enum stream_reason due(const struct refresh *p, const struct record *r)
@@ -124,7 +130,7 @@ static void answer(struct refresh *p, const struct record *r)
 {
     struct ingress *in = p->reply.in;
     struct record kept = record_of_answer(r, p->reply.bot);
-    recall_note(in->recall, key_of(p), bot_of(p), &kept);
+    recall_note(in->recall, key_of(p), bot_of(p), store_ahead_ms(in->store), &kept);
     struct rendering shown = render(r, p->reply.bot, &in->rendered);
     reply_stream(&p->reply, id_of(p), shown.finish, shown.content);
     metric_add(&polls[shown.finish ? OUTCOME_FINAL : OUTCOME_LIVE], 1);
@@ -322,7 +328,7 @@ static void take(struct refresh *p, const struct store_reply *reply)
         read_record(p);
         return;
     }
-    struct record r = record_of(reply);
+    struct record r = seen(p, reply);
     if (r.state == STREAM_MISSING || r.state == STREAM_UNKNOWN) {
         on_missing(p, &r);
         return;
@@ -347,7 +353,7 @@ static void on_opened(const struct store_reply *reply, void *arg)
     crash_point("reopen.answered");
     if (!resume(p, reply))
         return;
-    struct record r = record_of(reply);
+    struct record r = seen(p, reply);
     decide(p, &r);
 }
 
@@ -359,7 +365,7 @@ static void on_closed(const struct store_reply *reply, void *arg)
         return;
     if (reply->verdict == VERDICT_OK)
         count_end(p, p->closing);
-    struct record r = record_of(reply);
+    struct record r = seen(p, reply);
     decide(p, &r);
 }
 

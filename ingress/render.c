@@ -4,15 +4,16 @@
 
 #define NOTICE_GAP "\n\n"
 
-struct record record_of(const struct store_reply *reply)
+struct record record_of(const struct store_reply *reply, int64_t latest_ms)
 {
+    int64_t deadline_ms = reply->deadline_at_ms;
     return (struct record){
         .state = reply->state,
         .reason = reply->reason,
         .by_ingress = reply->by_ingress,
         .text = reply->text,
         .start_at_ms = reply->start_at_ms,
-        .deadline_at_ms = reply->deadline_at_ms,
+        .deadline_at_ms = deadline_ms < latest_ms ? deadline_ms : latest_ms,
     };
 }
 

@@ -14,7 +14,9 @@ struct record {
     int64_t start_at_ms, deadline_at_ms; /* store time */
 };
 
-struct record record_of(const struct store_reply *reply);
+/* No stream ends later than `latest_ms`, which is its whole time from now on, whatever its
+ * record says: that may come from a process that did not know the store's clock. */
+struct record record_of(const struct store_reply *reply, int64_t latest_ms);
 /* The same without a text that only tells a place in the queue. */
 struct record record_of_answer(const struct record *r, const struct config_bot *bot);
 

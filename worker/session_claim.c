@@ -91,6 +91,18 @@ void session_on_turn(struct session *s)
 
 static void on_claimed(const struct store_reply *reply, void *arg);
 
+/* No bubble ends later than its whole time from now on: what says otherwise comes from an
+ * ingress that did not know the store's clock. */
+static void bound_deadline(struct session *s)
+{
+    struct store *store = s->worker->store;
+    if (!s->bot || s->bot->platform != PLATFORM_WECOM || !store_is_up(store))
+        return;
+    int64_t latest_ms = store_now_ms(store) + s->bot->stream_deadline_ms;
+    if (s->deadline_at_ms > latest_ms)
+        s->deadline_at_ms = latest_ms;
+}
+
 void session_claim(struct session *s)
 {
     struct worker *w = s->worker;
@@ -100,6 +112,7 @@ void session_claim(struct session *s)
     session_set_state(s, SESSION_CLAIMING);
     s->call_sent_ms = clock_mono_ms();
     session_chat_wind_clock(s); /* which a record that is there knows better */
+    bound_deadline(s);
     struct store_stream stream = session_stream(s);
     s->pending++;
     store_claim(w->store, &stream, bytes_of_str(s->owner), w->config->worker.lease_ms,
@@ -168,6 +181,7 @@ static void take_grant(struct session *s, const struct store_reply *reply)
         s->start_at_ms = reply->start_at_ms;
     if (reply->deadline_at_ms > 0)
         s->deadline_at_ms = reply->deadline_at_ms;
+    bound_deadline(s);
     if (s->claimed_at_ms == 0)
         s->claimed_at_ms = clock_wall_ms();
     s->dead_noted = session_dead_noted(reply->notes);

@@ -67,9 +67,14 @@ int64_t store_now_ms(const struct store *s)
     return loop_now_ms(s->loop) + s->time_offset_us / 1000;
 }
 
+int64_t store_ahead_ms(const struct store *s)
+{
+    return store_now_ms(s) - loop_now_ms(s->loop);
+}
+
 int64_t store_to_mono_ms(const struct store *s, int64_t store_ms)
 {
-    return loop_now_ms(s->loop) + (store_ms - store_now_ms(s));
+    return store_ms - store_ahead_ms(s);
 }
 
 /* --- reading --- */

@@ -52,6 +52,9 @@ void store_watch(struct store *s, store_watch_fn *fn, void *arg);
 /* Store time now: monotonic clock plus the offset measured at connect and every 10 s; wall
  * clock until first measured. */
 int64_t store_now_ms(const struct store *s);
+/* By how much it is ahead of the loop's clock. What is kept for long is kept by the loop's, for
+ * this changes: when first measured by as much as the clocks differ. */
+int64_t store_ahead_ms(const struct store *s);
 /* Store time as monotonic time of this process, for timers. */
 int64_t store_to_mono_ms(const struct store *s, int64_t store_ms);
 

@@ -17,19 +17,19 @@ static struct record running(const char *text)
 
 static void note(struct recall *r, const char *id, struct record what)
 {
-    recall_note(r, bytes_of_str(id), BOT, &what);
+    recall_note(r, bytes_of_str(id), BOT, 0, &what);
 }
 
 static bool knows(struct recall *r, const char *id)
 {
     struct record out;
-    return recall_find(r, bytes_of_str(id), BOT, &out);
+    return recall_find(r, bytes_of_str(id), BOT, 0, &out);
 }
 
 static void expect_text(struct recall *r, const char *id, const char *text)
 {
     struct record out;
-    assert_true(recall_find(r, bytes_of_str(id), BOT, &out));
+    assert_true(recall_find(r, bytes_of_str(id), BOT, 0, &out));
     assert_int_equal(out.text.len, strlen(text));
     assert_memory_equal(out.text.ptr ? out.text.ptr : "", text, out.text.len);
 }
@@ -62,7 +62,7 @@ static void a_final_text_replaces_and_stays(void **state)
     expect_text(r, "s", "end");
     note(r, "s", running("a late text that is longer"));
     struct record out;
-    assert_true(recall_find(r, BYTES_LIT("s"), BOT, &out));
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 0, &out));
     assert_int_equal(out.state, STREAM_FINAL);
     assert_int_equal(out.reason, REASON_DONE);
     expect_text(r, "s", "end");
@@ -91,11 +91,11 @@ static void an_opened_stream_never_becomes_unknown(void **state)
     note(r, "s", first);
     first.start_at_ms = 55; /* first seen stays first seen */
     note(r, "s", first);
-    assert_true(recall_find(r, BYTES_LIT("s"), BOT, &out));
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 0, &out));
     assert_int_equal(out.start_at_ms, 50);
     note(r, "s", running("t"));
     note(r, "s", first);
-    assert_true(recall_find(r, BYTES_LIT("s"), BOT, &out));
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 0, &out));
     assert_int_equal(out.state, STREAM_RUN);
     assert_int_equal(out.start_at_ms, 1);
     recall_free(r);
@@ -108,8 +108,8 @@ static void another_bot_sees_and_changes_nothing(void **state)
     struct record out;
     struct record theirs = running("their text");
     note(r, "s", running("ours"));
-    recall_note(r, BYTES_LIT("s"), BYTES_LIT("other"), &theirs);
-    assert_false(recall_find(r, BYTES_LIT("s"), BYTES_LIT("other"), &out));
+    recall_note(r, BYTES_LIT("s"), BYTES_LIT("other"), 0, &theirs);
+    assert_false(recall_find(r, BYTES_LIT("s"), BYTES_LIT("other"), 0, &out));
     assert_true(recall_is_foreign(r, BYTES_LIT("s"), BYTES_LIT("other")));
     assert_false(recall_is_foreign(r, BYTES_LIT("s"), BOT));
     assert_false(recall_is_foreign(r, BYTES_LIT("t"), BOT));
@@ -176,6 +176,25 @@ static void a_text_over_the_bound_is_not_kept(void **state)
     recall_free(r);
 }
 
+/* The store's clock was not known when it was noted, and is another one. */
+static void ages_outlive_a_change_of_clock(void **state)
+{
+    (void)state;
+    struct recall *r = recall_new(10, 100000);
+    struct record what = running("abc");
+    struct record out;
+    what.start_at_ms = 100000;
+    what.deadline_at_ms = 440000;
+    recall_note(r, BYTES_LIT("s"), BOT, 90000, &what);
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 30000, &out));
+    assert_int_equal(out.start_at_ms, 40000);
+    assert_int_equal(out.deadline_at_ms, 380000);
+    recall_note(r, BYTES_LIT("s"), BOT, 30000, &out);
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 90000, &out));
+    assert_int_equal(out.deadline_at_ms, 440000);
+    recall_free(r);
+}
+
 /* What recall_find gave may be noted again with another state: how a stream is ended. */
 static void a_found_record_can_be_noted(void **state)
 {
@@ -183,13 +202,13 @@ static void a_found_record_can_be_noted(void **state)
     struct recall *r = recall_new(10, 100000);
     struct record found;
     note(r, "s", running("half"));
-    assert_true(recall_find(r, BYTES_LIT("s"), BOT, &found));
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 0, &found));
     found.state = STREAM_FINAL;
     found.reason = REASON_DEADLINE;
     found.by_ingress = true;
     note(r, "s", found);
     expect_text(r, "s", "half");
-    assert_true(recall_find(r, BYTES_LIT("s"), BOT, &found));
+    assert_true(recall_find(r, BYTES_LIT("s"), BOT, 0, &found));
     assert_int_equal(found.state, STREAM_FINAL);
     recall_free(r);
 }
@@ -218,6 +237,7 @@ static void random_use_stays_in_bounds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ages_outlive_a_change_of_clock),
         cmocka_unit_test(the_longest_text_of_a_live_stream_stays),
         cmocka_unit_test(a_final_text_replaces_and_stays),
         cmocka_unit_test(an_end_without_text_keeps_the_last),
