@@ -1,15 +1,17 @@
 """SIGTERM at any moment of a worker's first seconds ends it with 0: before Kafka answers, while it joins, when it is ready. A second signal,
 of either kind, ends it with 75 at once."""
+import os
 import random
 import secrets
 import signal
+import subprocess
 import time
 
 import pytest
 
-from stack import SLOW, free_ports, wait_for
+from stack import ROOT, SLOW, free_ports, wait_for
 
-MOMENTS, BORN_S, FIRST_S, END_S = 12, 0.1, 2.0, 20
+MOMENTS, FIRST_S, END_S = 12, 2.0, 20
 
 
 def life(s, seconds):
@@ -21,16 +23,25 @@ def life(s, seconds):
     return ended(worker)
 
 
+def slow_line(directory):
+    """Environment of a process whose every answer of Kafka's comes late."""
+    library = directory / "slow_receive.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, ROOT / "tests" / "wire" / "slow_receive.c"], check=True, timeout=60)
+    asan = ":".join([os.environ.get("ASAN_OPTIONS", ""), "verify_asan_link_order=0"])
+    return {"LD_PRELOAD": str(library), "RECEIVE_MS": "40", "ASAN_OPTIONS": asan}
+
+
 def ended(worker):
     code, worker.popen = worker.popen.wait(END_S * SLOW), None
     return code
 
 
-@pytest.mark.parametrize("group", ["alone", "with another", "with another, static"])
-def test_sigterm_at_many_moments(kafka, make_stack, ask, group):
-    """A join takes longer where there is another member. Only before it has begun anything, SIGTERM may do what it always does."""
-    s = make_stack(kafka, workers=1 if group == "alone" else 2, partitions=4)
+@pytest.mark.parametrize("group", ["alone, slow line", "with another", "with another, static, slow line"])
+def test_sigterm_at_many_moments(kafka, make_stack, ask, tmp_path, group):
+    """Over a slow line each step of a join takes its time. Only before it has begun anything, SIGTERM may do what it always does."""
+    s = make_stack(kafka, workers=1 if "alone" in group else 2, partitions=4)
     assert s.workers[0].terminate() == 0
+    s.workers[0].env = {**s.env, **slow_line(tmp_path)} if "slow" in group else s.env
     if "static" in group:
         s.settings = {"worker": {"slot": "first"}}
         s.write_config("worker", 0)
@@ -40,7 +51,7 @@ def test_sigterm_at_many_moments(kafka, make_stack, ask, group):
     waiting = ask(s, directives="tokens=20 rate=10", may_go_back=True)
     waiting.send()
     for i in range(MOMENTS):
-        seconds = moments.uniform(0, FIRST_S * SLOW if i % 2 else 3 * BORN_S)
+        seconds = moments.uniform(0, FIRST_S * SLOW if i % 2 else FIRST_S / 6)
         code, said = life(s, seconds), s.workers[0].output()
         assert code == 0 or (code == -signal.SIGTERM and not said), (seconds, code, said[-3000:])
     s.workers[0].start()
