@@ -423,6 +423,12 @@ bool session_chat_goes_on(struct session *s)
     return false;
 }
 
+bool session_chat_has_begun(const struct session *s)
+{
+    const struct session_chat *c = s->chat;
+    return c->has_card || c->said_parts > 0 || c->step == CHAT_NOTED;
+}
+
 void session_chat_describe(const struct session *s, struct answer_event *event)
 {
     const struct session_chat *c = s->chat;

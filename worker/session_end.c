@@ -54,7 +54,7 @@ static void compose(struct session *s)
 static unsigned owed_to_user(const struct session *s)
 {
     if (s->chat)
-        return s->fate == FATE_EXPIRED ? 0 : OWE_REPLY;
+        return s->fate == FATE_EXPIRED && !session_chat_has_begun(s) ? 0 : OWE_REPLY;
     if (s->fate != FATE_ANSWER || !s->response_url)
         return 0;
     return s->rest.len > 0 ? OWE_SHOWN | OWE_REST : OWE_SHOWN;

@@ -137,6 +137,8 @@ void session_chat_wind_clock(struct session *s);
 void session_chat_stop(struct session *s);  /* a call, whose outcome stays unknown */
 void session_chat_clear(struct session *s); /* stops a call, forgets all */
 void session_chat_free(struct session *s);
+/* Something of it is in the chat, or may be: it is not left without an end. */
+bool session_chat_has_begun(const struct session *s);
 /* What of the growing text may be shown. */
 struct bytes session_chat_visible(const struct session *s);
 /* The next step of the growing card: at once, or in a turn of its own. */

@@ -491,6 +491,25 @@ static void test_what_is_of_no_use_any_more_is_not_answered(void **state)
     assert_int_equal(c->stage->call_count, 0);
 }
 
+/* But what is in the chat has an end. */
+static void test_a_card_that_is_of_no_use_any_more_ends_with_a_notice(void **state)
+{
+    struct chat *c = *state;
+    struct stage_question q = one();
+    q.age_ms = 9 * HOUR_MS;
+    struct store_reply r = rival(c, &q);
+    (void)rig_put(c->stage->other, &q.stream, r.epoch, "one ", STAGE_LEASE_MS);
+    note_ago(c, &q, r.epoch, "card", "prompt", 0);
+    note(c, &q, r.epoch, "card_id", "m9~");
+    stage_start_worker(c->stage);
+    assert_string_equal(letter_of(c, true, &q)->reason, "expired");
+    stage_await_settled(c->stage, &q);
+    assert_int_equal(c->call_count, 1);
+    assert_string_equal(c->calls[0].message_id, "m9~");
+    assert_string_equal(c->calls[0].text, "one \n\nNOTICE");
+    assert_int_equal(c->stage->call_count, 0);
+}
+
 /* Whether it is late is said once, by who sends first. */
 static void test_a_card_that_is_not_late_does_not_become_late(void **state)
 {
@@ -570,6 +589,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_an_answer_has_its_time_and_no_more, set_up_brief,
                                         tear_down),
         CHAT_TEST(test_what_is_of_no_use_any_more_is_not_answered),
+        CHAT_TEST(test_a_card_that_is_of_no_use_any_more_ends_with_a_notice),
         CHAT_TEST(test_a_card_that_is_not_late_does_not_become_late),
         TEXT_TEST(test_the_second_part_of_a_late_text_is_counted_with_its_beginning),
         CHAT_TEST(test_a_store_that_forgot_is_told_of_the_card),

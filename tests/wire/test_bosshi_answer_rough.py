@@ -72,6 +72,16 @@ def test_many_in_one_group(scene):
     assert scene.platform.broken() == []
 
 
+def test_a_card_that_takes_ten_updates_is_followed_by_the_answer(scene):
+    scene.platform.fault(on="update", skip=10, code=12345, msg="edited too often", times=-1)
+    q = scene.ask("tokens=30 rate=2")
+    scene.platform.answer(q, until=q.expected, seconds=40)
+    assert scene.settled(q)["reply"] == {"outcome": "done", "code": 0, "messages": 1}
+    card, text = scene.platform.shown(q)
+    assert text == q.expected and q.expected.startswith(card) and scene.dead_of(q) == []
+    assert [x["code"] for x in scene.platform.log(type="update", message_id=scene.platform.messages(q)[0]["message_id"])] == [0] * 10 + [12345]
+
+
 def wait_for_part(scene, q):
     scene.platform.wait("a further part", lambda: len(scene.platform.shown(q)) >= 2)
 
