@@ -7,6 +7,7 @@ import secrets
 import socket
 from pathlib import Path
 
+from bosshi_app import App
 from wecom import Broken, post, stream_id, stream_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +53,14 @@ def question(i, users):
             "text": {"content": f"请帮我总结一下今天的销售数据 {i}"}}
 
 
+def write_events(path, app, users, numbers):
+    """The same questions as BOSSHI pushes them."""
+    with open(path, "w", encoding="utf-8") as out:
+        for i in numbers:
+            event = app.event(f"请帮我总结一下今天的销售数据 {i}", user=f"ou_{i % users}")
+            out.write(f"/bosshi/{app.name}\t{app.body(event).decode()}\n")
+
+
 def write_questions(path, bot, users, count):
     """Distinct ones; all cores work, as nothing is being measured."""
     parts = os.cpu_count() or 1
@@ -65,6 +74,9 @@ def write_questions(path, bot, users, count):
 
 
 def _write_part(path, bot, users, numbers):
+    if isinstance(bot, App):
+        write_events(path, bot, users, numbers)
+        return
     write_lines(path, bot, (question(i, users) for i in numbers))
 
 
