@@ -1,5 +1,7 @@
 """What happens at the bounds: too much of one bot, a pipeline that fails, one that is full."""
 import re
+import socket
+import threading
 import time
 
 import pytest
@@ -70,6 +72,62 @@ def test_full_window(kafka, make_stack, ask):
     assert rest[-1].shown[-1] == s.bot.placeholder and in_window() == window
     for q in (first, *rest):
         assert q.follow(30 * SLOW).final == q.expected
+
+
+def test_store_that_takes_few_operations_at_once(kafka, make_stack, ask):
+    """More answers than operations may be under way, of a worker and of an ingress; the store stands still for a moment."""
+    few, answers = 16, 60
+    s = make_stack(kafka, settings={"store": {"max_outstanding": few}})
+    ports = (s.admin_ports[0], s.worker_ports[0])
+    questions = [ask(s, directives="tokens=80 rate=10", may_go_back=True) for _ in range(answers)]
+    wrong = []
+
+    def play(q):
+        try:
+            q.send()
+            q.follow(60 * SLOW, every=0.5)
+            assert q.final == q.expected, q.final[-60:]
+        except Exception as e:      # noqa: BLE001 - told by the test's own thread
+            wrong.append(repr(e))
+    users = [threading.Thread(target=play, args=(q,)) for q in questions]
+    for u in users:
+        u.start()
+    wait_for("all to run", lambda: s.metric(ports[1], 'botbridge_worker_sessions{state="running"}') == answers, 30)
+    s.redis.process.freeze()
+    try:
+        for port in ports:
+            wait_for("the bound", lambda: s.metric(port, "botbridge_store_outstanding") == few, 5)
+            assert s.metric(port, "botbridge_store_outstanding_limit") == few
+    finally:
+        s.redis.process.thaw()
+    for u in users:
+        u.join()
+    assert not wrong, wrong[:3]
+    for port in ports:
+        assert s.metric(port, 'botbridge_store_operations_total{outcome="unavailable"}') > 0
+
+
+def test_connections_that_say_nothing(kafka, make_stack, ask):
+    """Or not all: they are closed when idle, and who waited gets in."""
+    most, idle_ms = 16, 3000
+    s = make_stack(kafka, settings={"ingress": {"max_connections": most, "idle_timeout_ms": idle_ms}})
+    port = s.admin_ports[0]
+
+    def used():
+        return s.metric(port, "botbridge_http_open_connections")
+    silent = [socket.create_connection(("127.0.0.1", s.ports[0])) for _ in range(most)]
+    for one in silent[::2]:
+        one.sendall(b"POST /wecom/main?msg_signature=x HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc")
+    wait_for("the bound", lambda: used() == most)
+    assert s.metric(port, "botbridge_http_open_connections_limit") == most
+    q = ask(s)
+    begin = time.monotonic()
+    q.send()
+    assert time.monotonic() - begin > idle_ms / 1000 - 1.5, "there was room"
+    assert used() < most
+    assert q.follow(20).final == q.expected
+    for one in silent:
+        one.close()
 
 
 def test_user_who_asks_too_often(kafka, make_stack, ask):
