@@ -62,8 +62,8 @@ static void grow(void)
 /* Nobody is near a deadline, and the store did not lose what nobody can write again. */
 static bool is_in_time(const struct state *s)
 {
-    bool is_lost = (s->used & USED_FLUSH) != 0 ||
-                   (s->used & (USED_RESTART | USED_CRASH)) == (USED_RESTART | USED_CRASH);
+    bool is_emptied = (s->used & (USED_FLUSH | USED_RESTART)) != 0;
+    bool is_lost = is_emptied && (s->used & USED_CRASH) != 0;
     return !is_lost && (s->used & USED_DEADLINE) == 0;
 }
 

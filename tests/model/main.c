@@ -26,20 +26,25 @@ static const char *const faults[FAULT_COUNT] = {
 struct scope {
     const char *what;
     uint8_t messages, pieces;
-    bool has_deadlines, is_hard_only; /* hard: crash, stall, loss, unknown outcome */
+    bool has_deadlines, is_hard_only; /* hard: crash, stall, empty restart, unknown outcome */
+    bool has_late;                    /* late calls, and no loss */
     uint8_t faults;
 };
 
 static const struct scope scopes[] = {
-    {"1 message and its repeat, 2 faults", 1, 2, true, false, 2},
-    {"2 messages, 1 fault", 2, 1, true, false, 1},
-    {"2 messages, 2 of crash, stall, loss and unknown outcome, no deadline", 2, 1, false, true,
+    {"1 message and its repeat, 2 faults", 1, 2, true, false, false, 2},
+    {"2 messages, 1 fault", 2, 1, true, false, false, 1},
+    {"2 messages, 2 of crash, stall, restart empty and unknown outcome, no deadline", 2, 1,
+     false, true, false, 2},
+    {"1 message and its repeat, 2 faults with late calls and no loss", 1, 2, true, false, true,
      2},
 };
 static const struct scope quick_scopes[] = {
-    {"1 message and its repeat, 1 fault", 1, 2, true, false, 1},
-    {"2 messages", 2, 1, true, false, 0},
-    {"2 messages, 1 of crash, stall, loss and unknown outcome, no deadline", 2, 1, false, true,
+    {"1 message and its repeat, 1 fault", 1, 2, true, false, false, 1},
+    {"2 messages", 2, 1, true, false, false, 0},
+    {"2 messages, 1 of crash, stall, restart empty and unknown outcome, no deadline", 2, 1,
+     false, true, false, 1},
+    {"1 message and its repeat, 1 fault with late calls and no loss", 1, 2, true, false, true,
      1},
 };
 enum { SCOPES = sizeof(scopes) / sizeof(*scopes) };
@@ -71,10 +76,15 @@ static void set_scope(const struct scope *scope)
     settings.pieces[0] = scope->pieces;
     settings.pieces[1] = 1;
     settings.has_deadlines = scope->has_deadlines;
+    settings.is_flush_out = scope->is_hard_only;
     settings.faults[FAULT_ANY] = scope->faults;
     for (int i = 1; i < FAULT_COUNT; i++) {
         bool is_hard = i <= FAULT_UNKNOWN;
         settings.faults[i] = is_hard || (!scope->is_hard_only && i != FAULT_LATE) ? 9 : 0;
+    }
+    if (scope->has_late) {
+        settings.faults[FAULT_LATE] = 9;
+        settings.faults[FAULT_LOSS] = 0;
     }
 }
 

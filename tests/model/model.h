@@ -167,7 +167,8 @@ struct state {
     uint8_t log_len, committed, read, done;
     uint8_t assigned;
     uint8_t is_clock_back;
-    uint8_t used; /* enum used */
+    uint8_t used;   /* enum used */
+    uint8_t untold; /* workers, as a set, that do not know yet that the store was emptied */
 
     uint8_t left[FAULT_COUNT];
 };
@@ -189,6 +190,7 @@ enum kind {
     DO_RELEASE,
     DO_REWRITE,
     DO_NOTICE,
+    DO_TELL_LOSS,
     /* time */
     DO_EXPIRE,
     DO_PHASE,
@@ -225,6 +227,7 @@ struct settings {
     bool is_lane_ignored;
     bool is_put_due_after_end;
     bool is_end_dropped;
+    bool is_flush_out;       /* the store is lost by restarts only */
     bool is_back_after_loss; /* not promised: a clock that goes back while the data goes too */
 };
 extern struct settings settings;

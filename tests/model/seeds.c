@@ -39,6 +39,8 @@ static const struct seed seeds[] = {
      "and r.owner ~= '' then", "then"},
     {"loss-is-shared", "after a loss the owners of before take turns", NULL, SCRIPT_PUT,
      "if prior == 0 then", "if false then"},
+    {"late-put", "a text that an earlier connection left behind is written", NULL, SCRIPT_PUT,
+     "if prior == epoch and LINK < r.link then", "if false then"},
     {"release-makes-run", "release makes a record that is lost, and fences who goes on", NULL,
      SCRIPT_RELEASE, "if none then", "if false then"},
     {"effect-before-note", "response_url is called before its intent is noted",

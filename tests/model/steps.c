@@ -105,6 +105,8 @@ static void add_workers(struct steps *n)
         }
         if (is_to_notice)
             add(n, DO_NOTICE, w, 0);
+        if ((n->s->untold & (1U << w)) != 0)
+            add(n, DO_TELL_LOSS, w, 0);
         for (int i = 0; i < STREAMS; i++)
             if (n->s->kept[w][i].is_due)
                 add(n, DO_REWRITE, w, i);
@@ -227,7 +229,7 @@ static void add_faults(struct steps *n)
     bool has_data = s->record[0] != 0 || s->record[1] != 0;
     for (int w = 0; w < WORKERS; w++)
         add_worker_faults(n, w);
-    for (int is_new_run = 0; is_new_run < 2; is_new_run++)
+    for (int is_new_run = settings.is_flush_out; is_new_run < 2; is_new_run++)
         if (has_data && may(s, FAULT_LOSS) &&
             (settings.is_back_after_loss || !s->is_clock_back))
             add(n, DO_LOSS, 0, is_new_run);
@@ -269,6 +271,7 @@ static const char *const kinds[KIND_COUNT] = {
     [DO_RELEASE] = "releases",
     [DO_REWRITE] = "writes a recent final again",
     [DO_NOTICE] = "hears that its partition went",
+    [DO_TELL_LOSS] = "sees that the store was emptied",
     [DO_EXPIRE] = "TIME: a lease ends",
     [DO_PHASE] = "TIME: the deadline",
     [DO_UNKNOWN_OVER] = "TIME: unknown for long enough",
@@ -287,7 +290,7 @@ static void print_who(struct action a)
 {
     bool is_session = a.kind >= DO_CLAIM && a.kind <= DO_RELEASE;
     bool is_worker = (a.kind >= DO_CRASH && a.kind <= DO_DRAIN) || a.kind == DO_NOTICE ||
-                     a.kind == DO_REWRITE;
+                     a.kind == DO_TELL_LOSS || a.kind == DO_REWRITE;
     if (is_session)
         printf("worker %d, record %d: ", a.who / RECORDS, a.who % RECORDS);
     else if (is_worker)

@@ -152,9 +152,24 @@ static void forget_for_good(struct state *s)
     }
 }
 
+/* A worker that has nothing in hand needs no telling. */
+static void forget_untold(struct state *s)
+{
+    for (int w = 0; w < WORKERS; w++) {
+        bool has_some = false;
+        for (int r = 0; r < RECORDS; r++)
+            has_some = has_some || session_at(s, session_of(w, r))->epoch != 0;
+        for (int i = 0; i < STREAMS; i++)
+            has_some = has_some || s->kept[w][i].is_kept;
+        if (!has_some)
+            s->untold &= (uint8_t) ~(1U << w);
+    }
+}
+
 static void normalise(struct state *s)
 {
     consume(s);
+    forget_untold(s);
     for (int i = 0; i < STREAMS; i++)
         forget_bubble(s, i);
     if (!may_still(s, FAULT_LOSS) && (s->used & (USED_FLUSH | USED_RESTART)) == 0)
@@ -211,6 +226,7 @@ static void crash(struct state *s, int worker, bool is_moved)
     for (int r = 0; r < RECORDS; r++)
         worker_drop(s, session_of(worker, r));
     memset(s->kept[worker], 0, sizeof(s->kept[worker]));
+    s->untold &= (uint8_t) ~(1U << worker);
     if (s->assigned == worker)
         assign(s, is_moved ? !worker : worker);
 }
@@ -237,19 +253,19 @@ static void drain(struct state *s, int worker)
 }
 
 /* session_on_store_up, finals_write */
-static void tell_new_run(struct state *s)
+static void tell_loss(struct state *s, int worker)
 {
-    for (int i = 0; i < WORKERS * RECORDS; i++) {
-        struct session *se = session_at(s, i);
+    s->untold &= (uint8_t) ~(1U << worker);
+    for (int r = 0; r < RECORDS; r++) {
+        struct session *se = session_at(s, session_of(worker, r));
         if (se->state == SESSION_RUNNING || se->state == SESSION_SETTLING)
             se->flags |= MUST_PUT;
     }
-    for (int w = 0; w < WORKERS; w++)
-        for (int i = 0; i < STREAMS; i++)
-            s->kept[w][i].is_due = s->kept[w][i].is_kept;
+    for (int i = 0; i < STREAMS; i++)
+        s->kept[worker][i].is_due = s->kept[worker][i].is_kept;
 }
 
-/* Emptied in place, or an empty one started. */
+/* Emptied in place, which is seen later (bb:mark), or an empty one started. */
 static void lose(struct state *s, bool is_new_run)
 {
     for (int i = 0; i < STREAMS; i++) {
@@ -259,8 +275,9 @@ static void lose(struct state *s, bool is_new_run)
         g->shown = g->is_confirmed = g->is_effect_noted = 0;
     }
     s->used |= is_new_run ? USED_RESTART : USED_FLUSH;
-    if (is_new_run)
-        tell_new_run(s);
+    s->untold = (1U << WORKERS) - 1;
+    for (int w = 0; w < WORKERS && is_new_run; w++)
+        tell_loss(s, w);
 }
 
 static void rewrite(struct state *s, int worker, int stream)
@@ -321,8 +338,11 @@ static void step_worker(struct state *s, struct action a)
     case DO_REWRITE:
         rewrite(s, a.who, a.arg);
         break;
-    default: /* DO_NOTICE */
+    case DO_NOTICE:
         revoke(s, a.who);
+        break;
+    default: /* DO_TELL_LOSS */
+        tell_loss(s, a.who);
         break;
     }
 }
@@ -414,7 +434,7 @@ void world_step(struct state *s, struct action a)
         use(s, FAULT_UNKNOWN);
     if (a.kind <= DO_OWED_CLOSE)
         step_ingress(s, a);
-    else if (a.kind <= DO_NOTICE)
+    else if (a.kind <= DO_TELL_LOSS)
         step_worker(s, a);
     else
         step_world(s, a);
