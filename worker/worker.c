@@ -208,19 +208,19 @@ static void tell_store_up(struct session *s)
     session_on_store_up(s, false);
 }
 
-static void tell_store_new(struct session *s)
+static void tell_store_loss(struct session *s)
 {
     session_on_store_up(s, true);
 }
 
-static void on_store(bool is_up, bool is_new_run, void *arg)
+static void on_store(bool is_up, bool is_loss, void *arg)
 {
     struct worker *w = arg;
     if (!is_up || w->is_closing)
         return;
-    tell_sessions(w, is_new_run ? tell_store_new : tell_store_up);
+    tell_sessions(w, is_loss ? tell_store_loss : tell_store_up);
     finals_expire(&w->finals, loop_now_ms(w->loop));
-    if (is_new_run)
+    if (is_loss)
         finals_write(&w->finals, w->store, w->config->worker.lease_ms);
 }
 
