@@ -122,7 +122,7 @@ def store_streams(port, bot, ids, body):
     for start in range(0, len(ids), 100):
         replies = redis.many([
             redis.packed("EVALSHA", put, 3, *(f"bb:{{{ids[i]}}}:{key}" for key in "mtx"), bot.name, now, now + HOURS_2,
-                         HOURS_2, 1, HOURS_2, 1, text(i, body))
+                         HOURS_2, 1, 1, HOURS_2, 1, text(i, body))
             for i in range(start, min(start + 100, len(ids)))])
         assert all(r[0] == b"ok" for r in replies), replies[0]
 

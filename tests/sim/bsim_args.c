@@ -28,6 +28,23 @@ void bsim_args_init(struct bsim_args *args, const char *command, const char *lis
     opterr = 0;
 }
 
+void bsim_args_usage(const char *what, const char *listen, const char *own)
+{
+    printf("%s\n"
+           "  --url URL                request URL of the bot, http://…/bosshi/NAME\n"
+           "  --listen HOST:PORT       where the platform's API is served, the api_base of the "
+           "bot\n"
+           "                           (%s)\n"
+           "  --app-id, --app-secret, --verification-token, --encrypt-key\n"
+           "                           of the app; or BOTBRIDGE_SIM_APP_ID, …_APP_SECRET,\n"
+           "                           …_VERIFICATION_TOKEN, …_ENCRYPT_KEY in the environment\n"
+           "  --clock-scale N          the platform's long times divided by N (1)\n"
+           "  --set NAME=VALUE         a setting of the platform (tests/sim/BOSSHI.md lists "
+           "them)\n"
+           "%s",
+           what, listen, own);
+}
+
 bool bsim_args_complain(const struct bsim_args *args, const char *fmt, ...)
 {
     va_list list;
@@ -113,7 +130,7 @@ int bsim_stage_start(struct bsim_stage *stage, const struct bsim_args *args)
         stage->api =
             bsim_api_new(stage->loop, &stage->platform, &stage->faults, args->listen, &error);
         if (!stage->api)
-            code = error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
+            code = error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_USAGE;
     }
     if (code == BRG_EXIT_DONE)
         return code;

@@ -32,15 +32,6 @@ enum {
         0                                                                                   \
     }
 
-#define BSIM_COMMON_USAGE                                                                     \
-    "  --url URL                request URL of the bot, http://…/bosshi/NAME\n"             \
-    "  --listen HOST:PORT       where the platform's API is served (api_base of the bot)\n"   \
-    "  --app-id, --app-secret, --verification-token, --encrypt-key\n"                         \
-    "                           of the app; or BOTBRIDGE_SIM_APP_ID, …_APP_SECRET,\n"       \
-    "                           …_VERIFICATION_TOKEN, …_ENCRYPT_KEY in the environment\n" \
-    "  --clock-scale N          the platform's long times divided by N (1)\n"                 \
-    "  --set NAME=VALUE         a setting of the platform (tests/sim/BOSSHI.md lists them)\n"
-
 enum { BSIM_SETS_MAX = 32 };
 
 struct bsim_args {
@@ -52,6 +43,8 @@ struct bsim_args {
 };
 
 void bsim_args_init(struct bsim_args *args, const char *command, const char *listen);
+/* Prints what the command does, the common options with the default of --listen, its own. */
+void bsim_args_usage(const char *what, const char *listen, const char *own);
 /* Prints to stderr and returns false. */
 bool bsim_args_complain(const struct bsim_args *args, const char *fmt, ...) BRG_PRINTF(2, 3);
 bool bsim_args_number(const struct bsim_args *args, const char *name, const char *text,

@@ -5,6 +5,8 @@
 #include "bsim_control.h"
 #include "bsim_judge.h"
 
+#define CHAT_LISTEN "127.0.0.1:9980"
+
 enum { EXIT_WRONG = 1 };
 
 struct chat {
@@ -164,21 +166,20 @@ static int run(struct chat *chat, const char *question)
 
 static int print_usage(void)
 {
-    fputs(
+    bsim_args_usage(
         "usage: botbridge-sim bosshi chat --url URL [options] QUESTION\n"
         "\n"
         "Asks a bot as a BOSSHI user does and prints the answer as it grows. The bot's "
         "api_base\n"
-        "has to be http:// and the address of --listen.\n"
-        "\n" BSIM_COMMON_USAGE "                           (127.0.0.1:9980)\n"
+        "has to be http:// and the address of --listen.\n",
+        CHAT_LISTEN,
         "  --group                  ask in a group, with a mention of the bot\n"
         "  --limit-s N              time to the first message of the answer (60)\n"
         "  --quiet-s N              the answer is final when nothing has come for so long (5)\n"
         "  --verify-url             only the check that is made when the URL is saved\n"
         "\n"
         "Exit codes: 0 answered, 1 the bot broke a rule or did not answer (the reason is on\n"
-        "stderr), 64 usage, 75 the address of --listen is in use.\n",
-        stdout);
+        "stderr), 64 usage, 75 the address of --listen is in use.\n");
     return BRG_EXIT_DONE;
 }
 
@@ -224,7 +225,7 @@ int bsim_chat_main(int argc, char **argv)
                                             {"verify-url", no_argument, NULL, VERIFY_URL},
                                             BSIM_COMMON_OPTIONS};
     struct chat chat = {.limit_s = 60, .quiet_s = 5};
-    bsim_args_init(&chat.args, "chat", "127.0.0.1:9980");
+    bsim_args_init(&chat.args, "chat", CHAT_LISTEN);
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);
         if (option == -1)

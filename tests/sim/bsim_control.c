@@ -60,7 +60,7 @@ static void on_ask(struct bsim_control *c, struct http_request *req, const struc
         return;
     }
     struct bsim_push *push = bsim_push_start(c->pusher, &event);
-    buf_init(&out, 65536);
+    buf_init(&out, ANSWER_MAX_BYTES); /* ids are as long as the test wants them */
     json_begin(&w, &out);
     json_open(&w, NULL, '{');
     json_str(&w, "event_id", bytes_of_str(push->event.event_id));
@@ -140,15 +140,19 @@ static struct pending *pending_new(struct bsim_control *c, struct http_request *
 static void on_challenge(struct bsim_control *c, struct http_request *req,
                          const struct json *body)
 {
-    struct pending *pending = pending_new(c, req);
     struct bytes challenge = json_get_string(body, "challenge");
     const struct json *token = json_get(body, "token");
     struct buf plain;
+    if (challenge.len >= CHALLENGE_BYTES) {
+        refuse(req, 400, "the challenge is longer than the simulator makes");
+        return;
+    }
+    struct pending *pending = pending_new(c, req);
     if (challenge.len == 0)
         bsim_make_id(pending->challenge, false);
     else
         snprintf(pending->challenge, CHALLENGE_BYTES, BYTES_FMT, BYTES_ARG(challenge));
-    buf_init(&plain, 65536);
+    buf_init(&plain, BODY_MAX_BYTES);
     bsim_challenge_write(
         bytes_of_str(pending->challenge),
         token ? json_string(token) : bytes_of_str(c->platform->app.verification_token), &plain);

@@ -130,14 +130,21 @@ static void tell(const struct bsim_platform *p, const struct bsim_message *m)
         p->watcher.on_message(m, p->watcher.arg);
 }
 
+static void write_address(struct buf *key, struct bytes kind, struct bytes id)
+{
+    buf_init(key, kind.len + 1 + id.len);
+    buf_append(key, kind);
+    buf_append_char(key, ' ');
+    buf_append(key, id);
+}
+
 static void add_address(struct bsim_platform *p, const char *kind, struct bytes id,
                         struct bsim_chat *chat)
 {
     struct buf key;
     if (id.len == 0)
         return;
-    buf_init(&key, 4096);
-    buf_printf(&key, "%s " BYTES_FMT, kind, BYTES_ARG(id));
+    write_address(&key, bytes_of_str(kind), id);
     struct map_node *node = map_find(&p->addresses, buf_bytes(&key));
     if (node) {
         MAP_ENTRY(node, struct address, node)->chat = chat;
@@ -173,8 +180,7 @@ static struct bsim_chat *receiver(const struct bsim_platform *p, struct bytes ki
     struct buf key;
     if (bytes_eq_str(kind, "chat_id"))
         return find_chat(p, id);
-    buf_init(&key, 4096);
-    buf_printf(&key, BYTES_FMT " " BYTES_FMT, BYTES_ARG(kind), BYTES_ARG(id));
+    write_address(&key, kind, id);
     struct map_node *node = map_find(&p->addresses, buf_bytes(&key));
     buf_free(&key);
     return node ? MAP_ENTRY(node, struct address, node)->chat : NULL;

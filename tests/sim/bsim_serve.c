@@ -5,6 +5,8 @@
 
 #include <signal.h>
 
+#define FREE_PORT "127.0.0.1:0"
+
 enum { CONTROL = BSIM_OWN_OPTIONS, JSON_LINES };
 
 static void on_signal(int signum, void *arg)
@@ -41,7 +43,7 @@ static int run(struct bsim_stage *stage, const char *listen, const char *control
         bsim_control_new(stage->loop, &stage->pusher, &stage->faults, control_listen, &error);
     if (!control) {
         fprintf(stderr, "botbridge-sim bosshi serve: %s\n", error.text);
-        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
+        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_USAGE;
     }
     int host_bytes = (int)(strrchr(listen, ':') - listen); /* both servers have found one */
     int control_bytes = (int)(strrchr(control_listen, ':') - control_listen);
@@ -58,14 +60,18 @@ static int run(struct bsim_stage *stage, const char *listen, const char *control
 
 static int print_usage(void)
 {
-    fputs("usage: botbridge-sim bosshi serve [options]\n"
-          "\n"
-          "The platform for one app, until SIGTERM: pushes events, serves the API, shows the "
-          "chat.\n"
-          "Its control port is defined in tests/sim/BOSSHI.md.\n"
-          "\n" BSIM_COMMON_USAGE "  --control HOST:PORT      the control port (127.0.0.1:0)\n"
-          "  --json                   JSON lines on stdout instead of the chat as text\n",
-          stdout);
+    bsim_args_usage(
+        "usage: botbridge-sim bosshi serve [options]\n"
+        "\n"
+        "The platform for one app, until SIGTERM: pushes events, serves the API, shows "
+        "the chat.\n"
+        "Its control port is defined in tests/sim/BOSSHI.md.\n",
+        FREE_PORT ": a free port",
+        "  --control HOST:PORT      the control port (" FREE_PORT ")\n"
+        "  --json                   JSON lines on stdout instead of the chat as "
+        "text\n"
+        "\n"
+        "Exit codes: 0 ended, 64 usage, 75 an address is in use.\n");
     return BRG_EXIT_DONE;
 }
 
@@ -74,11 +80,11 @@ int bsim_serve_main(int argc, char **argv)
     static const struct option options[] = {{"control", required_argument, NULL, CONTROL},
                                             {"json", no_argument, NULL, JSON_LINES},
                                             BSIM_COMMON_OPTIONS};
-    const char *control = "127.0.0.1:0";
+    const char *control = FREE_PORT;
     bool is_json = false;
     struct bsim_args args;
     struct bsim_stage stage;
-    bsim_args_init(&args, "serve", "127.0.0.1:0");
+    bsim_args_init(&args, "serve", FREE_PORT);
     for (;;) {
         int option = getopt_long(argc, argv, "", options, NULL);
         if (option == -1)

@@ -8,9 +8,10 @@
 
 #include "base/error.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static int usage(void)
+static int usage(FILE *to)
 {
     fputs(
         "usage: botbridge-sim wecom chat …   ask a bot one question, as a WeCom user sees it\n"
@@ -19,8 +20,8 @@ static int usage(void)
         "       botbridge-sim bosshi serve … BOSSHI for one app: events, API, chat\n"
         "       botbridge-sim llm …          an OpenAI-compatible server with known answers\n"
         "Each with --help.\n",
-        stderr);
-    return BRG_EXIT_USAGE;
+        to);
+    return to == stdout ? BRG_EXIT_DONE : BRG_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -39,5 +40,6 @@ int main(int argc, char **argv)
         if (strcmp(argv[2], "serve") == 0)
             return bsim_serve_main(argc - 2, argv + 2);
     }
-    return usage();
+    bool is_asked = argc >= 2 && strcmp(argv[argc - 1], "--help") == 0;
+    return usage(is_asked ? stdout : stderr);
 }

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.server
 import json
+import subprocess
 import threading
 import urllib.request
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from cryptography.hazmat.backends import default_backend
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from bosshi import Bosshi, chat
-from stack import SLOW, free_ports
+from stack import BIN, SLOW, free_ports
 
 KEY = "键 key"
 MESSAGES = "/open-apis/im/v2/messages?receive_id_type=chat_id&uuid="
@@ -177,6 +178,10 @@ def test_serve_is_driven_by_its_control_port(tmp_path):
             thread.join()
         assert sorted(codes, key=bool) == [None, "the message is being updated"]
         assert [x["rule"] for x in platform.broken()] == ["overlap"]
+        long = platform.ask("嗨", chat_id="c" * 100000, event_id="e" * 100000, message_id="m" * 100000, open_id="o" * 100000)
+        assert [set(v) for v in long.values()] == [{"e"}, {"m"}, {"c"}] and {len(v) for v in long.values()} == {100000}
+        with pytest.raises(AssertionError, match="challenge is longer"):
+            platform.challenge(challenge="c" * 256)
         bot.status = 503
         missed = platform.ask("嗨", repeats=1)
         platform.wait("the end of the repeats", lambda: platform.event(missed)["state"] == "given_up")
@@ -185,3 +190,15 @@ def test_serve_is_driven_by_its_control_port(tmp_path):
         bot.server.shutdown()
         bot.server.server_close()
         assert platform.stop() == 0
+
+
+@pytest.mark.parametrize("argv, code, said", [
+    (["--help"], 0, "bosshi serve"), (["bosshi", "--help"], 0, "bosshi serve"), ([], 64, "bosshi serve"), (["bosshi", "fly"], 64, "bosshi serve"),
+    (["bosshi", "chat", "--help"], 0, "(127.0.0.1:9980)"), (["bosshi", "serve", "--help"], 0, "a free port"),
+    (["bosshi", "chat"], 64, "--url is wanted"), (["bosshi", "chat", "--url", "ftp://x", "q"], 64, "--url http://"),
+    (["bosshi", "serve", "--listen", "nonsense"], 64, "want host:port"), (["bosshi", "serve", "--control", "nonsense"], 64, "want host:port"),
+    (["bosshi", "serve", "--set", "foo=1"], 64, "no setting is called foo")])
+def test_usage(argv, code, said):
+    run = subprocess.run([BIN / "botbridge-sim", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+    assert run.returncode == code
+    assert said in (run.stderr if code else run.stdout).decode()
