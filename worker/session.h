@@ -103,8 +103,10 @@ enum post_kind {
 struct session_post {
     enum post_step step;
     enum post_kind kind;
-    struct buf body;  /* as posted, and as noted before */
-    bool is_repeated; /* an earlier owner noted it and may have called */
+    struct buf body;     /* as posted, and as noted before */
+    bool is_repeated;    /* an earlier owner noted it and may have called */
+    bool is_note_lost;   /* with the store: the body is to be noted again */
+    bool is_body_noting; /* else its outcome is */
     struct delivery *call;
     unsigned failures;
     int64_t asked_ms; /* when the store said what polls have seen */

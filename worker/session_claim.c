@@ -247,6 +247,16 @@ static void take_late(struct session *s, const struct store_reply *reply)
     session_enter_settling(s);
 }
 
+/* The rest was promised, and can be sent no more. */
+static void give_up_rest(struct session *s)
+{
+    bool is_to_be_sent = s->post.step == POST_NONE && (s->owed & OWE_REST) != 0;
+    if (!is_to_be_sent || session_has_url(s) || (s->owed & OWE_DEAD_LETTER) != 0)
+        return;
+    s->owed |= OWE_DEAD_LETTER;
+    s->dead_reason = "undelivered";
+}
+
 /* Another owner, or we before a restart, ended the answer but not what it owes. */
 static void take_owed(struct session *s, const struct store_reply *reply)
 {
@@ -271,6 +281,7 @@ static void take_owed(struct session *s, const struct store_reply *reply)
     }
     if (s->dead_noted[0] != '\0')
         s->owed |= OWE_DEAD_LETTER; /* since the end was written */
+    give_up_rest(s);
     bool is_waited_for = s->post.step == POST_NONE && (owed & (OWE_SHOWN | OWE_REST)) != 0;
     if (is_waited_for && session_has_url(s))
         session_post_wait(s);

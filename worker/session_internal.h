@@ -120,6 +120,8 @@ void session_move_held(struct session *s);
 void session_post_init(struct session *s);
 void session_post_clear(struct session *s); /* stops a call, forgets all */
 void session_post_stop(struct session *s);  /* stops a call */
+/* The store lost its notes: as long as they are missing, a later owner would send it again. */
+void session_post_on_loss(struct session *s);
 void session_post_whole(struct session *s); /* the answer, with what is said at its end */
 void session_post_wait(struct session *s);  /* for a poll, before end or rest */
 /* Goes on where an earlier owner was. */

@@ -21,7 +21,7 @@ static void set_step(struct session *s, enum post_step step)
         [POST_NOTED] = BIT(POST_CALLING) | BIT(POST_ANSWERED),
         [POST_CALLING] = BIT(POST_NOTED) | BIT(POST_ANSWERED),
         [POST_ANSWERED] = BIT(POST_OVER),
-        [POST_OVER] = 0,
+        [POST_OVER] = BIT(POST_ANSWERED), /* its note was lost */
     };
     BRG_CHECK((may_follow[s->post.step] & BIT(step)) != 0);
     s->post.step = step;
@@ -41,6 +41,14 @@ void session_post_stop(struct session *s)
     s->post.call = NULL;
     s->post.is_repeated = true;
     set_step(s, POST_NOTED);
+}
+
+void session_post_on_loss(struct session *s)
+{
+    if (s->post.step == POST_OVER)
+        set_step(s, POST_ANSWERED);
+    s->post.is_note_lost = s->post.step == POST_NOTED || s->post.step == POST_CALLING ||
+                           s->post.step == POST_ANSWERED;
 }
 
 void session_post_clear(struct session *s)
@@ -139,16 +147,27 @@ void session_post_resume(struct session *s, struct bytes notes)
     set_step(s, outcome.len > 0 ? POST_OVER : POST_NOTED);
 }
 
+/* An outcome that was noted while the body got lost is noted again behind it. */
+static void take_note(struct session *s)
+{
+    if (s->post.step == POST_DUE)
+        set_step(s, POST_NOTED);
+    else if (!s->post.is_body_noting && !s->post.is_note_lost)
+        set_step(s, POST_OVER);
+    if (s->post.is_body_noting)
+        s->post.is_note_lost = false;
+}
+
 static void on_noted(const struct store_reply *reply, void *arg)
 {
     struct session *s = arg;
-    crash_point_of("note.answered", s->post.step == POST_DUE ? NOTE_BODY : NOTE_OUTCOME);
+    crash_point_of("note.answered", s->post.is_body_noting ? NOTE_BODY : NOTE_OUTCOME);
     if (!session_settling_heard(s, reply))
         return;
     if (reply->verdict != VERDICT_OK) {
         session_fenced(s);
     } else {
-        set_step(s, s->post.step == POST_DUE ? POST_NOTED : POST_OVER);
+        take_note(s);
         session_settle(s);
     }
 }
@@ -163,9 +182,16 @@ static void note(struct session *s, struct bytes field, struct bytes value)
     crash_point_of("note.sent", field.ptr);
 }
 
+static void note_body(struct session *s)
+{
+    s->post.is_body_noting = true;
+    note(s, BYTES_LIT(NOTE_BODY), buf_bytes(&s->post.body));
+}
+
 static void note_outcome(struct session *s)
 {
     char value[64];
+    s->post.is_body_noting = false;
     snprintf(value, sizeof(value), "%s %" PRId64, delivery_outcome_name(s->post.outcome),
              s->post.code);
     note(s, BYTES_LIT(NOTE_OUTCOME), bytes_of_str(value));
@@ -275,12 +301,16 @@ static void wait_for_poll(struct session *s)
 
 bool session_post_goes_on(struct session *s)
 {
+    if (s->post.is_note_lost && s->post.step != POST_CALLING) {
+        note_body(s);
+        return true;
+    }
     switch (s->post.step) {
     case POST_WAITING:
         wait_for_poll(s);
         return true;
     case POST_DUE:
-        note(s, BYTES_LIT(NOTE_BODY), buf_bytes(&s->post.body));
+        note_body(s);
         return true;
     case POST_NOTED:
         call(s);

@@ -23,6 +23,7 @@ static void write_end_again(struct session *s)
 {
     s->must_put = false;
     s->dead_noted = "";
+    session_post_on_loss(s);
     loop_timer_cancel(s->worker->loop, &s->wait);
     session_set_bubble(s, BUBBLE_ENDING);
     session_set_state(s, SESSION_FINISHING);
@@ -383,6 +384,10 @@ void session_settle(struct session *s)
     if (s->must_put && has_end(s)) {
         write_end_again(s);
         return;
+    }
+    if (s->must_put) {
+        s->must_put = false; /* the end is not ours to write */
+        session_post_on_loss(s);
     }
     if (s->unsettled != 0)
         settle_in_store(s);

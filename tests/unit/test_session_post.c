@@ -359,6 +359,49 @@ static void test_a_store_that_forgot_while_a_poll_was_waited_for(void **state)
     assert_int_equal(s->post_count, 1);
 }
 
+static void expect_field(struct stage *s, const struct stage_question *q, const char *field,
+                         const char *value)
+{
+    char *found = stage_field(s, q, field);
+    assert_string_equal(found, value);
+    free(found);
+}
+
+/* Nor does it forget that the message went, or may have gone. */
+static void test_a_store_that_forgot_while_the_platform_was_silent(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one();
+    s->post_answer = NULL;
+    stage_ask(s, &q);
+    answer(s, 0, "all");
+    stage_await_posts(s, 1);
+    test_redis_restart(s->redis);
+    stage_await_final(s, &q, REASON_DONE, "all");
+    stage_await_settled(s, &q);
+    stage_await_idle(s);
+    expect_field(s, &q, "n:url", BODY_OF("all"));
+    expect_field(s, &q, "n:url_done", "unknown 0");
+    assert_int_equal(s->post_count, 1);
+}
+
+/* A promised rest whose hour is over. */
+static void test_a_rest_of_no_use_any_more_is_dead_lettered(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one();
+    q.age_ms = INT64_C(56) * 60000;
+    struct store_reply r = rival(s, &q);
+    (void)rig_finish(s->other, &q.stream, r.epoch, REASON_DONE, "begin", "rest",
+                     "event,shown,rest", STAGE_LEASE_MS);
+    stage_start_worker(s);
+    stage_await_letters(s, 2);
+    assert_string_equal(stage_letter_of(s, true, &q)->reason, "undelivered");
+    stage_await_settled(s, &q);
+    stage_await_idle(s);
+    assert_int_equal(s->post_count, 0);
+}
+
 #define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -379,6 +422,8 @@ int main(void)
         STAGE_TEST(test_a_frozen_worker_sends_nothing_when_it_wakes),
         STAGE_TEST(test_the_lease_lives_while_the_platform_is_silent),
         STAGE_TEST(test_a_store_that_forgot_while_a_poll_was_waited_for),
+        STAGE_TEST(test_a_store_that_forgot_while_the_platform_was_silent),
+        STAGE_TEST(test_a_rest_of_no_use_any_more_is_dead_lettered),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
