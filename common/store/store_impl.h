@@ -67,6 +67,7 @@ struct store {
     bool has_output;       /* hiredis holds bytes that were not written */
     bool is_head_overdue;  /* and nothing was read since that was seen */
     int64_t heard_ms;      /* last reply */
+    int64_t read_ms;       /* last look at the socket, by the clock */
     bool is_login_refused; /* try again slowly */
     bool is_freeing;
     unsigned attempts; /* since the last time it was up */

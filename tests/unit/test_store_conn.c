@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -246,6 +248,57 @@ static void a_frozen_server_is_noticed_in_time_and_at_the_greeting(void **state)
     assert_true(rig_run(rig, is_up_again, &h, 10000));
     assert_int_equal(h.new_runs, 0);
     assert_int_equal(rig_read(rig, &stream).outcome, STORE_DONE);
+}
+
+enum { BUSY_FDS = 400, BUSY_MS = 2000 };
+
+/* 400 µs of work: a turn that serves them all takes 160 ms. */
+static void work(struct loop_fd *fd, unsigned events, void *arg)
+{
+    unsigned *turns = arg; /* of one of them */
+    (void)fd;
+    (void)events;
+    if (turns)
+        ++*turns;
+    int64_t until_us = clock_mono_us() + 400;
+    while (clock_mono_us() < until_us)
+        continue;
+}
+
+static void read_once_more(const struct store_reply *reply, void *arg)
+{
+    unsigned *reads = arg;
+    if (reply->outcome != STORE_DONE)
+        return; /* the end of the test */
+    (*reads)++;
+    store_read(rig->store, stream.id, read_once_more, reads);
+}
+
+/* What is asked next waits for an answer that lies in the socket. */
+static void answers_are_read_within_a_long_turn(void **state)
+{
+    (void)state;
+    static int fds[BUSY_FDS];
+    static struct loop_fd *watched[BUSY_FDS];
+    static unsigned reads;
+    unsigned turns = 0;
+    reads = 0;
+    for (unsigned i = 0; i < BUSY_FDS; i++) {
+        fds[i] = eventfd(1, EFD_CLOEXEC); /* for ever readable */
+        watched[i] = loop_fd_new(rig->loop, fds[i], work, i == 0 ? &turns : NULL);
+        loop_fd_watch(watched[i], LOOP_READ);
+    }
+    store_read(rig->store, stream.id, read_once_more, &reads);
+    rig_run(rig, never, NULL, BUSY_MS);
+    unsigned done = reads;
+    for (unsigned i = 0; i < BUSY_FDS; i++) {
+        loop_fd_free(watched[i]);
+        (void)close(fds[i]);
+    }
+    print_message("%u reads one after the other in %u turns\n", done, turns);
+    assert_true(done > 2 * turns);
+    rig_free(rig);
+    rig = NULL;
 }
 
 static void a_paused_server_costs_one_timeout(void **state)
@@ -568,6 +621,7 @@ int main(void)
         TEST(a_server_emptied_between_two_connections_is_told),
         TEST(a_lost_connection_answers_everything_once),
         TEST(a_frozen_server_is_noticed_in_time_and_at_the_greeting),
+        TEST(answers_are_read_within_a_long_turn),
         TEST(a_paused_server_costs_one_timeout),
         TEST(freeing_answers_what_is_pending),
         TEST(above_the_limit_operations_fail),
