@@ -3,6 +3,7 @@
 struct entry {
     struct map_node node; /* key: id */
     struct list age;      /* in recall.ages, most recently used last */
+    struct list text_age; /* in recall.texts, likewise, while it has a text */
     struct record record; /* text points at `text`; times are the loop's */
     char *text;
     size_t text_cap;
@@ -12,7 +13,7 @@ struct entry {
 
 struct recall {
     struct map entries;
-    struct list ages;
+    struct list ages, texts;
     size_t max_entries, max_bytes;
     size_t bytes;
 };
@@ -22,6 +23,7 @@ struct recall *recall_new(size_t max_entries, size_t max_bytes)
     struct recall *r = BRG_NEW(struct recall);
     map_init(&r->entries);
     list_init(&r->ages);
+    list_init(&r->texts);
     r->max_entries = max_entries;
     r->max_bytes = max_bytes;
     return r;
@@ -32,12 +34,22 @@ static size_t fixed_bytes(size_t id_len, size_t bot_len)
     return sizeof(struct entry) + id_len + bot_len;
 }
 
+static void forget_text(struct recall *r, struct entry *e)
+{
+    list_remove(&e->text_age);
+    r->bytes -= e->text_cap;
+    free(e->text);
+    e->text = NULL;
+    e->text_cap = 0;
+    e->record.text = bytes_of(NULL, 0);
+}
+
 static void forget(struct recall *r, struct entry *e)
 {
+    forget_text(r, e);
     map_remove(&r->entries, &e->node);
     list_remove(&e->age);
-    r->bytes -= fixed_bytes(e->id_len, e->bot_len) + e->text_cap;
-    free(e->text);
+    r->bytes -= fixed_bytes(e->id_len, e->bot_len);
     free(e);
 }
 
@@ -84,16 +96,28 @@ bool recall_is_foreign(struct recall *r, struct bytes id, struct bytes bot)
     return e && !is_of_bot(e, bot);
 }
 
-/* Frees the oldest until `more` bytes and one entry fit; `keep` (the newest) stays. */
-static void make_room(struct recall *r, size_t more, size_t more_entries,
-                      const struct entry *keep)
+/* A stream that lives is still ended in time by what is left; an answer that is over is nothing
+ * without its text. */
+static void forget_most(struct recall *r, struct entry *e)
 {
-    while (!list_is_empty(&r->ages) && (r->bytes + more > r->max_bytes ||
-                                        r->entries.count + more_entries > r->max_entries)) {
+    if (e->record.state == STREAM_FINAL && !e->record.by_ingress)
+        forget(r, e);
+    else
+        forget_text(r, e);
+}
+
+/* Frees the oldest until `more` bytes fit; `keep` (the newest) stays. Texts go first. */
+static void make_room(struct recall *r, size_t more, const struct entry *keep)
+{
+    while (r->bytes + more > r->max_bytes && !list_is_empty(&r->ages)) {
         struct entry *oldest = LIST_ENTRY(r->ages.next, struct entry, age);
-        if (oldest == keep)
+        struct entry *text = LIST_ENTRY(r->texts.next, struct entry, text_age);
+        if (!list_is_empty(&r->texts) && text != keep)
+            forget_most(r, text);
+        else if (oldest != keep)
+            forget(r, oldest);
+        else
             return;
-        forget(r, oldest);
     }
 }
 
@@ -101,7 +125,9 @@ static void make_room(struct recall *r, size_t more, size_t more_entries,
 static struct entry *add(struct recall *r, struct bytes id, struct bytes bot)
 {
     size_t size = fixed_bytes(id.len, bot.len);
-    make_room(r, size, 1, NULL);
+    make_room(r, size, NULL);
+    if (r->entries.count > 0 && r->entries.count >= r->max_entries)
+        forget(r, LIST_ENTRY(r->ages.next, struct entry, age));
     if (r->bytes + size > r->max_bytes || r->max_entries == 0)
         return NULL;
     struct entry *e = brg_calloc(1, size);
@@ -111,6 +137,7 @@ static struct entry *add(struct recall *r, struct bytes id, struct bytes bot)
     memcpy(e->names + id.len, bot.ptr, bot.len);
     map_insert(&r->entries, &e->node, bytes_of(e->names, id.len));
     list_push_back(&r->ages, &e->age);
+    list_init(&e->text_age);
     r->bytes += size;
     return e;
 }
@@ -120,7 +147,7 @@ static void keep_text(struct recall *r, struct entry *e, struct bytes text)
 {
     if (text.len > e->text_cap) {
         size_t more = text.len - e->text_cap;
-        make_room(r, more, 0, e);
+        make_room(r, more, e);
         if (r->bytes + more > r->max_bytes)
             return;
         e->text = brg_realloc(e->text, text.len);
@@ -129,6 +156,8 @@ static void keep_text(struct recall *r, struct entry *e, struct bytes text)
     }
     memmove(e->text, text.ptr, text.len);
     e->record.text = bytes_of(e->text, text.len);
+    list_remove(&e->text_age);
+    list_push_back(&r->texts, &e->text_age);
 }
 
 static void take_over(struct recall *r, struct entry *e, const struct record *what)
@@ -156,6 +185,10 @@ void recall_note(struct recall *r, struct bytes id, struct bytes bot, int64_t ah
         return;
     list_remove(&e->age);
     list_push_back(&r->ages, &e->age);
+    if (e->text) {
+        list_remove(&e->text_age);
+        list_push_back(&r->texts, &e->text_age);
+    }
     struct record here = shifted(what, -ahead_ms);
     take_over(r, e, &here);
 }

@@ -1,8 +1,9 @@
 /* What this process has shown lately, for when the store is away: id -> bot, times, longest
  * text, end.
  *
- * Bounded in entries and bytes; the least recently used goes first. Never consulted in place
- * of a store that answers, except to keep shown text from going backwards. */
+ * Bounded in entries and bytes; the least recently used goes first, of bytes its text alone,
+ * since what is left still ends a stream in time. Never consulted in place of a store that
+ * answers, except to keep shown text from going backwards. */
 #pragma once
 
 #include "base/list.h"

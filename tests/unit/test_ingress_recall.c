@@ -140,16 +140,35 @@ static void bytes_are_bounded(void **state)
     (void)state;
     static char text[1001];
     memset(text, 'x', 1000);
-    struct recall *r = recall_new(1000, 10000);
+    enum { BYTES = 24000, STREAMS = 50, MANY = 1000 };
+    struct recall *r = recall_new(MANY, BYTES);
+    struct record out;
     char id[16];
-    for (int i = 0; i < 50; i++) {
+    struct record over = running("an answer");
+    over.state = STREAM_FINAL;
+    note(r, "over", over);
+    for (int i = 0; i < STREAMS; i++) {
         snprintf(id, sizeof(id), "s%d", i);
         note(r, id, running(text));
-        assert_true(recall_bytes(r) <= 10000);
+        assert_true(recall_bytes(r) <= BYTES);
         expect_text(r, id, text);
     }
-    assert_true(recall_entries(r) >= 7 && recall_entries(r) < 10);
+    /* The texts made room, not the streams that live. */
+    assert_false(knows(r, "over"));
+    assert_int_equal(recall_entries(r), STREAMS);
+    expect_text(r, "s0", "");
+    expect_text(r, "s45", text);
+    assert_true(recall_find(r, BYTES_LIT("s0"), BOT, 0, &out));
+    assert_int_equal(out.state, STREAM_RUN);
+    assert_int_equal(out.deadline_at_ms, 2);
+    note(r, "s45", running("")); /* used */
+    for (int i = 0; i < MANY; i++) {
+        snprintf(id, sizeof(id), "t%d", i);
+        note(r, id, running(""));
+        assert_true(recall_bytes(r) <= BYTES);
+    }
     assert_false(knows(r, "s0"));
+    assert_true(knows(r, "t999"));
     recall_free(r);
 }
 
