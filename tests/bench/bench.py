@@ -255,8 +255,7 @@ class Bench:
                   for label, want in (("700 B", 4), ("20 KB", 3)) for mode in ("keep-alive", "new conn.")]
         for what, seen, want in ratios + [
                 ("700 B, new conn.: polls/s", self.rates["poll 700 B, new conn.", "botbridge"], 8000),
-                ("durable messages/s", self.rates["new message, durable", "botbridge"], 10000),
-                ("durable BOSSHI events/s", self.rates["BOSSHI event, durable", "botbridge"], 10000)]:
+                ("durable messages/s", self.rates["new message, durable", "botbridge"], 10000)]:
             shown = " ".join(f"{n:>12,.{1 if n < 100 else 0}f}" for n in seen) if seen else f"{'not measured':>12} {'':>12}"
             self.print(f"{what:<38} {shown}   target ≥ {want:,}")
         self.print(f"{'idle ingress, MB':<38} {self.rates['idle ingress']:>12.1f} {'':>12}   target < 16")
