@@ -161,58 +161,6 @@ static void the_same_server_is_no_new_run(void **state)
     assert_int_equal(rig_read(rig, &stream).state, STREAM_OPEN);
 }
 
-static bool is_loss_told(void *arg)
-{
-    const struct heard *h = arg;
-    return h->new_runs > 0;
-}
-
-static void an_emptied_server_is_told_once_and_stays_up(void **state)
-{
-    (void)state;
-    struct heard h = {0};
-    store_watch(rig->store, hear, &h);
-    for (unsigned time = 0; time < 2; time++) {
-        h = (struct heard){0};
-        rig_open(rig, &stream, STREAM_OPEN);
-        test_redis_do(redis, "FLUSHALL", NULL);
-        assert_true(rig_run(rig, is_loss_told, &h, 10000));
-        rig_run(rig, never, NULL, 2500);
-        assert_int_equal(h.new_runs, 1);
-        assert_int_equal(h.ups, 1);
-        assert_int_equal(h.downs, 0);
-        assert_int_equal(rig_read(rig, &stream).state, STREAM_MISSING);
-    }
-}
-
-static void one_lost_key_is_no_loss(void **state)
-{
-    (void)state;
-    struct heard h = {0};
-    store_watch(rig->store, hear, &h);
-    rig_open(rig, &stream, STREAM_OPEN);
-    test_redis_do(redis, "DEL", "bb:{s1}:m", NULL);
-    rig_run(rig, never, NULL, 2500);
-    assert_int_equal(h.ups, 0);
-    assert_int_equal(h.new_runs, 0);
-}
-
-static void a_server_emptied_between_two_connections_is_told(void **state)
-{
-    (void)state;
-    struct heard h = {0};
-    store_watch(rig->store, hear, &h);
-    test_redis_do(redis, "ACL", "SETUSER", "default", "-time", NULL); /* the greeting fails */
-    test_redis_do(redis, "CLIENT", "KILL", "TYPE", "normal", NULL);
-    test_redis_do(redis, "FLUSHALL", NULL);
-    rig_run(rig, never, NULL, 500);
-    assert_int_equal(h.downs, 1);
-    assert_int_equal(h.ups, 0);
-    test_redis_do(redis, "ACL", "SETUSER", "default", "+time", NULL);
-    assert_true(rig_run(rig, is_up_again, &h, 10000));
-    assert_int_equal(h.new_runs, 1);
-}
-
 static void a_lost_connection_answers_everything_once(void **state)
 {
     (void)state;
@@ -616,9 +564,6 @@ int main(void)
         TEST(an_empty_restart_is_a_new_run),
         TEST(a_new_run_is_told_after_a_greeting_that_failed),
         TEST(the_same_server_is_no_new_run),
-        TEST(an_emptied_server_is_told_once_and_stays_up),
-        TEST(one_lost_key_is_no_loss),
-        TEST(a_server_emptied_between_two_connections_is_told),
         TEST(a_lost_connection_answers_everything_once),
         TEST(a_frozen_server_is_noticed_in_time_and_at_the_greeting),
         TEST(answers_are_read_within_a_long_turn),
