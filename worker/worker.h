@@ -3,7 +3,7 @@
  * Owns everything below; a session borrows. Loop thread only. */
 #pragma once
 
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 #include "bus/bus_producer.h"
 #include "config/config.h"
 #include "fetch/fetch.h"
@@ -14,7 +14,7 @@
 #include "letters.h"
 #include "pipelines/pipeline.h"
 #include "quotas.h"
-#include "session.h"
+#include "session/session.h"
 #include "store/store.h"
 #include "upstreams.h"
 

@@ -73,9 +73,9 @@ MARKS = re.compile(r"\b(store_(open|close|read|shown|claim|put|note|finish|settl
                    r"bus_consumer_complete|intake_complete|rd_kafka_commit(_queue)?)\s*\(|->start\(")
 HEARS = re.compile(r"^static void (\w+)\((?:const struct store_reply \*reply|enum brg_err err, const char \*reason), void \*arg\)\n\{(.*?)^\}", re.M | re.S)
 # Heard of by another function, which has the point; and what is only a declaration of intent.
-ELSEWHERE = {"worker/session_settle.c": ["letters_dead", "letters_answer", "on_dead_letter", "on_event"], "ingress/accept.c": ["on_report"],
+ELSEWHERE = {"worker/session/session_settle.c": ["letters_dead", "letters_answer", "on_dead_letter", "on_event"], "ingress/accept.c": ["on_report"],
              "ingress/bosshi_event.c": ["on_buried"], "ingress/publish.c": ["on_letter"], "ingress/events.c": ["on_letter"],
-             "worker/intake.c": ["bus_consumer_complete"], "worker/session_chat_note.c": ["store_note", "on_renoted"], "worker/letters.c": ["letters_dead", "letters_late", "letters_answer"]}
+             "worker/intake.c": ["bus_consumer_complete"], "worker/session/session_chat_note.c": ["store_note", "on_renoted"], "worker/letters.c": ["letters_dead", "letters_late", "letters_answer"]}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.parts[-2] != "pipelines"], ids=lambda p: str(p.relative_to(ROOT)))

@@ -1,7 +1,7 @@
 /* Calls of BOSSHI's API against a server whose every answer the test decides. */
 #pragma once
 
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 #include "support_config.h"
 #include "support_fetch.h"
 

@@ -1,5 +1,5 @@
 /* Calls of BOSSHI's API, against a server whose every answer the test decides. */
-#include "bosshi_wire.h"
+#include "bosshi/bosshi_wire.h"
 #include "support_bosshi.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Cards and texts for BOSSHI: their form, and long answers in parts that lose nothing. */
-#include "bosshi_card.h"
+#include "bosshi/bosshi_card.h"
 #include "cut.h"
 
 #include "base/random.h"

@@ -1,6 +1,6 @@
 /* What is kept of the past, and no more of it than its bound: ends for a store that lost them,
  * the pace of chats, tokens, connections. */
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 #include "finals.h"
 #include "metrics/metrics.h"
 #include "support_fetch.h"

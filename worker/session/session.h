@@ -15,7 +15,7 @@
 #include "lanes.h"
 #include "pipelines/pipeline.h"
 #include "quotas.h"
-#include "session_chat.h"
+#include "session/session_chat.h"
 #include "store/store.h"
 #include "upstreams.h"
 

@@ -2,7 +2,7 @@
  * the question. */
 #include "base/crash_point.h"
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 #include <inttypes.h>
 

@@ -2,7 +2,7 @@
  * late topic, where it holds up neither lane nor offset. */
 #include "base/crash_point.h"
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 #define BIT(bubble) (1u << (bubble))
 

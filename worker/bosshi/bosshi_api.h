@@ -8,7 +8,7 @@
  * message and no token is logged. Loop thread only. */
 #pragma once
 
-#include "bosshi_token.h"
+#include "bosshi/bosshi_token.h"
 
 struct bosshi_api;
 struct bosshi_call;

@@ -1,7 +1,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 #include <inttypes.h>
 

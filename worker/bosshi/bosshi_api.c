@@ -1,8 +1,8 @@
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 
 #include "base/map.h"
 #include "base/utf8.h"
-#include "bosshi_wire.h"
+#include "bosshi/bosshi_wire.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
 #include "json/json.h"

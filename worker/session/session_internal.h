@@ -5,7 +5,7 @@
 #pragma once
 
 #include "metrics/metrics.h"
-#include "session.h"
+#include "session/session.h"
 #include "worker.h"
 
 enum {

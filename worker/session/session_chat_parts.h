@@ -1,7 +1,7 @@
 /* Between the files of a session's messages in a chat; nobody else includes this. */
 #pragma once
 
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 /* Fields of the store's notes: session_chat.h tells what they hold. */
 #define NOTE_CARD "card"

@@ -1,4 +1,4 @@
-#include "bosshi_wire.h"
+#include "bosshi/bosshi_wire.h"
 
 #include "base/utf8.h"
 #include "json/json_writer.h"

@@ -1,5 +1,5 @@
-#include "bosshi_card.h"
-#include "session_chat_parts.h"
+#include "bosshi/bosshi_card.h"
+#include "session/session_chat_parts.h"
 
 #define BIT(step) (1u << (step))
 #define LATE_GAP "\n\n"

@@ -15,7 +15,7 @@
  * noted: each carries all of the text, the last is owed. One call at a time. */
 #pragma once
 
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 
 enum chat_step {
     CHAT_IDLE,  /* nothing is under way */

@@ -1,4 +1,4 @@
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 struct session_metrics session_metrics = {
     .done = METRIC(METRIC_COUNTER, "botbridge_worker_answers_total", "outcome=\"done\"",

@@ -2,7 +2,7 @@
 #include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 #include <inttypes.h>
 

@@ -1,7 +1,7 @@
 /* The bytes of BOSSHI's API: addresses, bodies, and what an answer means. Pure functions. */
 #pragma once
 
-#include "bosshi_api.h"
+#include "bosshi/bosshi_api.h"
 #include "json/json.h"
 
 /* NUL-terminated, owned by the caller. Ids are percent-encoded outside RFC 3986's unreserved

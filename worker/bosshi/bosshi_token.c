@@ -1,4 +1,4 @@
-#include "bosshi_token.h"
+#include "bosshi/bosshi_token.h"
 
 #include "base/map.h"
 #include "base/random.h"

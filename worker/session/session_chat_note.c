@@ -1,6 +1,6 @@
 /* What the store is told of an answer's messages, and how a later owner reads it. */
 #include "base/crash_point.h"
-#include "session_chat_parts.h"
+#include "session/session_chat_parts.h"
 
 #include <inttypes.h>
 

@@ -2,7 +2,7 @@
  * or not even that one is owed, because it became so after the end was written: so the reason
  * is noted, and taken back with the letter's acknowledgement. */
 #include "base/crash_point.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 #define NOTE_DEAD "dead"
 

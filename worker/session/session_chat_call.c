@@ -1,9 +1,9 @@
 /* The calls for an answer's messages, and what their outcomes mean. */
 #include "base/crash_point.h"
 #include "base/random.h"
-#include "bosshi_card.h"
+#include "bosshi/bosshi_card.h"
 #include "log/log.h"
-#include "session_chat_parts.h"
+#include "session/session_chat_parts.h"
 
 #include <inttypes.h>
 

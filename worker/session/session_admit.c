@@ -1,5 +1,5 @@
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 static size_t record_bytes(const struct session *s)
 {

@@ -1,7 +1,7 @@
 #include "base/clock.h"
 #include "base/crash_point.h"
 #include "base/random.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 /* What the store should hold now; NULL while that is what it holds, or while an earlier owner
  * showed more than we have: shown text does not get shorter before it is final. */

@@ -2,7 +2,7 @@
 #include "base/crash_point.h"
 #include "base/random.h"
 #include "log/log.h"
-#include "session_internal.h"
+#include "session/session_internal.h"
 
 /* Shown where no bot is known, so that none of its texts is. */
 #define APOLOGY_WITHOUT_BOT "抱歉,回答时出现问题,请稍后再试。"

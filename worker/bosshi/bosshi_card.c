@@ -1,4 +1,4 @@
-#include "bosshi_card.h"
+#include "bosshi/bosshi_card.h"
 
 #include "base/utf8.h"
 #include "cut.h"
