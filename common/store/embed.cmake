@@ -1,6 +1,7 @@
 # Writes OUT: one `struct store_script` per Lua file in SCRIPTS, named store_script_<file>: name,
-# SHA-1 and text, which is that of prelude.lua, which all share, and its own. Comment lines and
-# indentation stay behind, because every EVAL carries the text.
+# SHA-1 and text, which is that of prelude.lua, which all share, and its own. A line `--@prelude`
+# tells where the former stands, if not at the beginning. Comment lines and indentation stay
+# behind, because every EVAL carries the text.
 cmake_minimum_required(VERSION 3.25)
 set(text "/* Made from common/store/scripts by embed.cmake. */\n#include \"store/scripts.h\"\n")
 foreach(script ${SCRIPTS})
@@ -9,7 +10,10 @@ foreach(script ${SCRIPTS})
     if(NOT name STREQUAL "prelude")
         file(READ ${dir}/prelude.lua prelude)
         file(READ ${script} body)
-        set(body "\n${prelude}${body}")
+        if(NOT body MATCHES "\n--@prelude\n")
+            set(body "\n--@prelude\n${body}")
+        endif()
+        string(REPLACE "\n--@prelude\n" "\n${prelude}" body "\n${body}")
         string(REGEX REPLACE "\n[ \t]*--[^\n]*" "" body "${body}")
         string(REGEX REPLACE "\n[ \t\n]+" "\n" body "${body}")
         string(REGEX REPLACE "^\n" "" body "${body}")
