@@ -486,10 +486,35 @@ static void open_kafka(struct stage *s)
     assert_non_null(s->reader);
 }
 
-struct stage *stage_open(struct kafka *k)
+void stage_restart_worker(struct stage *s, const char *worker, const char *pipeline)
+{
+    s->worker_settings = worker;
+    s->pipeline_settings = pipeline;
+    stage_stop_worker(s, true);
+    stage_start_worker(s);
+}
+
+/* --- the group and its tests --- */
+
+static struct kafka kafka;
+
+int stage_group_begin(void **state)
+{
+    if (!kafka_start(&kafka, 1))
+        return -1;
+    return config_files_begin(state);
+}
+
+int stage_group_end(void **state)
+{
+    kafka_stop(&kafka);
+    return config_files_end(state);
+}
+
+struct stage *stage_open(void)
 {
     struct stage *s = BRG_NEW(struct stage);
-    s->kafka = k;
+    s->kafka = &kafka;
     s->drain_ms = 300;
     s->worker_settings = s->pipeline_settings = "";
     snprintf(s->prefix, sizeof(s->prefix), "s%016" PRIx64, random_u64());
@@ -522,4 +547,16 @@ void stage_close(struct stage *s)
     for (size_t i = 0; i < s->letter_count; i++)
         buf_free(&s->letters[i].value);
     free(s);
+}
+
+int stage_set_up(void **state)
+{
+    *state = stage_open();
+    return 0;
+}
+
+int stage_tear_down(void **state)
+{
+    stage_close(*state);
+    return 0;
 }

@@ -64,11 +64,20 @@ struct stage_question {
     struct store_stream stream;
 };
 
-struct stage *stage_open(struct kafka *k);
+/* For cmocka: a group with Kafka and a directory for configurations, and a stage for each test.
+ */
+int stage_group_begin(void **state);
+int stage_group_end(void **state);
+int stage_set_up(void **state);
+int stage_tear_down(void **state);
+
+struct stage *stage_open(void);
 void stage_close(struct stage *s);
 /* The worker goes, as on SIGTERM or at once, and comes back. */
 void stage_stop_worker(struct stage *s, bool is_drained);
 void stage_start_worker(struct stage *s);
+/* Both at once, with further settings. */
+void stage_restart_worker(struct stage *s, const char *worker, const char *pipeline);
 
 /* Produces the record and waits for Kafka. */
 void stage_ask(struct stage *s, struct stage_question *q);

@@ -1,6 +1,5 @@
 /* The life of a question: one worker on real Kafka and Redis, its LLM and a rival owner in the
  * test's hand. Each test would fail if the promise in its name were broken. */
-#include "support_config.h"
 #include "support_worker.h"
 
 #include <setjmp.h>
@@ -8,33 +7,6 @@
 #include <time.h>
 
 #include <cmocka.h>
-
-static struct kafka kafka;
-
-static int begin(void **state)
-{
-    if (!kafka_start(&kafka, 1))
-        return -1;
-    return config_files_begin(state);
-}
-
-static int end(void **state)
-{
-    kafka_stop(&kafka);
-    return config_files_end(state);
-}
-
-static int set_up(void **state)
-{
-    *state = stage_open(&kafka);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    stage_close(*state);
-    return 0;
-}
 
 static struct stage_question one(void)
 {
@@ -546,7 +518,7 @@ static void test_an_unreadable_record_is_ended_and_kept(void **state)
     stage_await_idle(s);
 }
 
-#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, stage_set_up, stage_tear_down)
 
 int main(void)
 {
@@ -576,5 +548,5 @@ int main(void)
         STAGE_TEST(test_no_effect_under_an_unconfirmed_lease),
         STAGE_TEST(test_an_unreadable_record_is_ended_and_kept),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_group_begin, stage_group_end);
 }

@@ -3,7 +3,6 @@
  * test's hand. */
 #include "base/clock.h"
 #include "support_chat.h"
-#include "support_config.h"
 
 #include <inttypes.h>
 #include <setjmp.h>
@@ -25,24 +24,9 @@
 
 enum { HOUR_MS = 3600 * 1000 };
 
-static struct kafka kafka;
-
-static int begin(void **state)
-{
-    if (!kafka_start(&kafka, 1))
-        return -1;
-    return config_files_begin(state);
-}
-
-static int end(void **state)
-{
-    kafka_stop(&kafka);
-    return config_files_end(state);
-}
-
 static int set_up_with(void **state, const char *members)
 {
-    *state = chat_open(stage_open(&kafka), members);
+    *state = chat_open(stage_open(), members);
     return 0;
 }
 
@@ -594,5 +578,5 @@ int main(void)
         TEXT_TEST(test_the_second_part_of_a_late_text_is_counted_with_its_beginning),
         CHAT_TEST(test_a_store_that_forgot_is_told_of_the_card),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_group_begin, stage_group_end);
 }

@@ -1,48 +1,12 @@
 /* What holds a question back, or refuses it: caps of its bot and pipeline, other bounds of a
  * worker, the breaker, and the suspicion that workers died of it. */
 #include "metrics/metrics.h"
-#include "support_config.h"
 #include "support_worker.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static struct kafka kafka;
-
-static int begin(void **state)
-{
-    if (!kafka_start(&kafka, 1))
-        return -1;
-    return config_files_begin(state);
-}
-
-static int end(void **state)
-{
-    kafka_stop(&kafka);
-    return config_files_end(state);
-}
-
-static int set_up(void **state)
-{
-    *state = stage_open(&kafka);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    stage_close(*state);
-    return 0;
-}
-
-static void restart_with(struct stage *s, const char *worker, const char *pipeline)
-{
-    s->worker_settings = worker;
-    s->pipeline_settings = pipeline;
-    stage_stop_worker(s, true);
-    stage_start_worker(s);
-}
 
 static struct stage_question of(const char *user)
 {
@@ -96,13 +60,13 @@ static void expect_third_is_shed(struct stage *s)
 
 static void test_a_bots_records_are_capped(void **state)
 {
-    restart_with(*state, ",\"bot_max_records\":2", "");
+    stage_restart_worker(*state, ",\"bot_max_records\":2", "");
     expect_third_is_shed(*state);
 }
 
 static void test_a_pipelines_records_are_capped(void **state)
 {
-    restart_with(*state, ",\"pipeline_max_records\":2", "");
+    stage_restart_worker(*state, ",\"pipeline_max_records\":2", "");
     expect_third_is_shed(*state);
 }
 
@@ -110,7 +74,7 @@ static void test_a_pipelines_records_are_capped(void **state)
 static void test_a_lane_is_capped_with_its_bot(void **state)
 {
     struct stage *s = *state;
-    restart_with(s, ",\"bot_max_records\":2", "");
+    stage_restart_worker(s, ",\"bot_max_records\":2", "");
     struct stage_question first = of("a"), second = of("a"), third = of("a");
     second.message_id = "second";
     third.message_id = "third";
@@ -148,7 +112,7 @@ static void test_late_answers_count_for_their_bot(void **state)
 {
     struct stage *s = *state;
     struct stage_question late, a = of("a"), b = of("b"), c = of("c");
-    restart_with(s, ",\"bot_max_records\":2", "");
+    stage_restart_worker(s, ",\"bot_max_records\":2", "");
     begin_late(s, &late);
     stage_ask(s, &a); /* the limit: a copy does not count while another holds its stream */
     stage_await_calls(s, 2);
@@ -169,7 +133,7 @@ static void test_copies_are_capped_when_they_are_to_run(void **state)
 {
     struct stage *s = *state;
     struct stage_question late, a = of("a"), b = of("b");
-    restart_with(s, ",\"bot_max_records\":2", "");
+    stage_restart_worker(s, ",\"bot_max_records\":2", "");
     begin_late(s, &late);
     stage_ask(s, &a);
     stage_await_calls(s, 2);
@@ -194,7 +158,7 @@ static void test_an_answer_ends_at_its_bound(void **state)
     struct stage *s = *state;
     char piece[8001];
     struct stage_question q = of("a");
-    restart_with(s, ",\"answer_max_bytes\":32768", "");
+    stage_restart_worker(s, ",\"answer_max_bytes\":32768", "");
     memset(piece, 'x', sizeof(piece));
     piece[sizeof(piece) - 1] = '\0';
     stage_ask(s, &q);
@@ -215,7 +179,7 @@ static void test_turns_are_limited(void **state)
 {
     struct stage *s = *state;
     struct stage_question a = of("a"), b = of("b");
-    restart_with(s, ",\"max_sessions\":1", "");
+    stage_restart_worker(s, ",\"max_sessions\":1", "");
     stage_ask(s, &a);
     stage_ask(s, &b);
     stage_await_calls(s, 1);
@@ -232,7 +196,7 @@ static void test_puts_wait_for_their_turn(void **state)
 {
     struct stage *s = *state;
     struct stage_question q[3] = {of("a"), of("b"), of("c")};
-    restart_with(s, ",\"puts_in_flight\":1", "");
+    stage_restart_worker(s, ",\"puts_in_flight\":1", "");
     for (size_t i = 0; i < 3; i++)
         stage_ask(s, &q[i]);
     stage_await_calls(s, 3);
@@ -268,7 +232,7 @@ static void test_letters_wait_for_a_full_queue(void **state)
     struct stage *s = *state;
     struct stage_question q[COUNT] = {of("a"), of("b"), of("c"), of("d")};
     int64_t before = times_full();
-    restart_with(s, ",\"queue_messages\":1", "");
+    stage_restart_worker(s, ",\"queue_messages\":1", "");
     for (size_t i = 0; i < COUNT; i++)
         stage_ask(s, &q[i]);
     stage_await_calls(s, COUNT);
@@ -288,7 +252,7 @@ static void test_letters_wait_for_a_full_queue(void **state)
 static void test_a_breaker_holds_questions_back(void **state)
 {
     struct stage *s = *state;
-    restart_with(s, "", ",\"breaker_failures\":2,\"breaker_open_ms\":1500");
+    stage_restart_worker(s, "", ",\"breaker_failures\":2,\"breaker_open_ms\":1500");
     struct stage_question a = of("a"), b = of("b"), c = of("c");
     stage_ask(s, &a);
     stage_ask(s, &b);
@@ -315,9 +279,9 @@ static void test_a_breaker_holds_questions_back(void **state)
 static void test_a_breaker_is_not_waited_for_longer_than_for_text(void **state)
 {
     struct stage *s = *state;
-    restart_with(s, "",
-                 ",\"breaker_failures\":1,\"breaker_open_ms\":60000,"
-                 "\"first_text_timeout_ms\":1000");
+    stage_restart_worker(s, "",
+                         ",\"breaker_failures\":1,\"breaker_open_ms\":60000,"
+                         "\"first_text_timeout_ms\":1000");
     struct stage_question q = of("a");
     stage_ask(s, &q);
     stage_await_calls(s, 1);
@@ -387,7 +351,7 @@ static void test_drains_and_shown_text_are_no_suspicion(void **state)
     struct stage *s = *state;
     struct stage_question drained = of("drained"), shown = of("shown");
     s->drain_ms = 50;
-    restart_with(s, "", "");
+    stage_restart_worker(s, "", "");
     stage_ask(s, &drained);
     stage_await_calls(s, 1);
     for (size_t i = 1; i <= DEATHS; i++) {
@@ -417,7 +381,7 @@ static void test_drains_and_shown_text_are_no_suspicion(void **state)
 static void test_silence_after_text_is_noticed_at_its_own_limit(void **state)
 {
     struct stage *s = *state;
-    restart_with(s, "", ",\"first_text_timeout_ms\":60000,\"gap_timeout_ms\":500");
+    stage_restart_worker(s, "", ",\"first_text_timeout_ms\":60000,\"gap_timeout_ms\":500");
     struct stage_question q = of("u1");
     stage_ask(s, &q);
     stage_await_calls(s, 1);
@@ -427,7 +391,7 @@ static void test_silence_after_text_is_noticed_at_its_own_limit(void **state)
     assert_non_null(stage_letter_of(s, true, &q));
 }
 
-#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, stage_set_up, stage_tear_down)
 
 int main(void)
 {
@@ -448,5 +412,5 @@ int main(void)
         STAGE_TEST(test_drains_and_shown_text_are_no_suspicion),
         STAGE_TEST(test_silence_after_text_is_noticed_at_its_own_limit),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_group_begin, stage_group_end);
 }

@@ -1,6 +1,5 @@
 /* What a store that lost its data costs: no end, no second run, no end of another's. One worker
  * on real Kafka and Redis; the LLM, the platform and a rival owner are in the test's hand. */
-#include "support_config.h"
 #include "support_worker.h"
 
 #include <setjmp.h>
@@ -8,34 +7,11 @@
 
 #include <cmocka.h>
 
-static struct kafka kafka;
-
-static int begin(void **state)
-{
-    if (!kafka_start(&kafka, 1))
-        return -1;
-    return config_files_begin(state);
-}
-
-static int end(void **state)
-{
-    kafka_stop(&kafka);
-    return config_files_end(state);
-}
-
 static int set_up(void **state)
 {
-    struct stage *s = stage_open(&kafka);
-    stage_stop_worker(s, true);
-    s->worker_settings = ",\"shown_wait_ms\":3000";
-    stage_start_worker(s);
+    struct stage *s = stage_open();
+    stage_restart_worker(s, ",\"shown_wait_ms\":3000", "");
     *state = s;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    stage_close(*state);
     return 0;
 }
 
@@ -307,7 +283,7 @@ static void test_a_single_record_comes_back(void **state)
     expect_starts(s, &q, "1");
 }
 
-#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, stage_tear_down)
 
 int main(void)
 {
@@ -326,5 +302,5 @@ int main(void)
         STAGE_TEST(test_an_end_that_owes_nothing_comes_back),
         STAGE_TEST(test_a_single_record_comes_back),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_group_begin, stage_group_end);
 }

@@ -1,6 +1,5 @@
 /* The message to response_url: who sends it, how often, and under which lease. One worker on
  * real Kafka and Redis; the platform, the LLM and a rival owner are in the test's hand. */
-#include "support_config.h"
 #include "support_worker.h"
 
 #include <setjmp.h>
@@ -14,34 +13,11 @@
 
 static const int64_t past_lease_ms = INT64_C(2) * STAGE_LEASE_MS;
 
-static struct kafka kafka;
-
-static int begin(void **state)
-{
-    if (!kafka_start(&kafka, 1))
-        return -1;
-    return config_files_begin(state);
-}
-
-static int end(void **state)
-{
-    kafka_stop(&kafka);
-    return config_files_end(state);
-}
-
 static int set_up(void **state)
 {
-    struct stage *s = stage_open(&kafka);
-    stage_stop_worker(s, true);
-    s->worker_settings = ",\"shown_wait_ms\":600";
-    stage_start_worker(s);
+    struct stage *s = stage_open();
+    stage_restart_worker(s, ",\"shown_wait_ms\":600", "");
     *state = s;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    stage_close(*state);
     return 0;
 }
 
@@ -402,7 +378,7 @@ static void test_a_rest_of_no_use_any_more_is_dead_lettered(void **state)
     assert_int_equal(s->post_count, 0);
 }
 
-#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, stage_tear_down)
 
 int main(void)
 {
@@ -425,5 +401,5 @@ int main(void)
         STAGE_TEST(test_a_store_that_forgot_while_the_platform_was_silent),
         STAGE_TEST(test_a_rest_of_no_use_any_more_is_dead_lettered),
     };
-    return cmocka_run_group_tests(tests, begin, end);
+    return cmocka_run_group_tests(tests, stage_group_begin, stage_group_end);
 }
