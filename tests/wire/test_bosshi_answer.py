@@ -154,6 +154,21 @@ def test_cards_that_are_refused_become_texts_and_that_is_remembered(make_scene):
     assert len(scene.platform.log(type="send", msg_type="compressive_card")) == 1
 
 
+def test_one_card_that_is_refused_is_no_word_against_cards(make_scene):
+    """By a code that is not known: two in a row are."""
+    scene = make_scene()
+
+    def form(is_refused):
+        if is_refused:
+            scene.platform.fault(on="send", msg_type="compressive_card", code=31337)
+        q = scene.ask("tokens=5 rate=30")
+        scene.platform.answer(q, until=q.expected)
+        scene.settled(q)
+        return [m["msg_type"] for m in scene.platform.messages(q)]
+    forms = [form(is_refused) for is_refused in (True, False, True, True, False)]
+    assert forms == [["text"], ["compressive_card"], ["text"], ["text"], ["text"]]
+
+
 def test_a_reply_is_a_reply_or_a_message(make_scene):
     scene = make_scene(bot={"reply_mode": "reply"}, platform={"set": {"reply": True}})
     q = scene.ask()

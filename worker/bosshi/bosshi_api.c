@@ -21,6 +21,7 @@ struct habit {
     struct map_node node;
     char *key;
     int64_t no_cards_ms;
+    bool is_card_refused; /* the last one sent was, by a code that no table knows */
     int64_t no_reply_ms;
     char *unfound; /* message whose reply was not found last, NULL: replies are */
 };
@@ -150,11 +151,23 @@ bool bosshi_has_no_cards(struct bosshi_api *api, const struct config_bosshi *app
     return loop_now_ms(api->loop) < habit_of(api, app)->no_cards_ms;
 }
 
-void bosshi_remember_no_cards(struct bosshi_api *api, const struct config_bosshi *app)
+/* A code that is not known may have been about this one card, or a moment's trouble: two in a
+ * row are about cards. */
+void bosshi_card_refused(struct bosshi_api *api, const struct config_bosshi *app, bool is_known)
 {
+    struct habit *h = habit_of(api, app);
+    bool is_for_all = is_known || h->is_card_refused;
+    h->is_card_refused = !is_for_all;
+    if (!is_for_all)
+        return;
     log_warn("bosshi", "no_cards", "app=%s hint=\"answers go out as text for an hour\"",
              app->keys.app_id);
-    habit_of(api, app)->no_cards_ms = loop_now_ms(api->loop) + REMEMBERED_MS;
+    h->no_cards_ms = loop_now_ms(api->loop) + REMEMBERED_MS;
+}
+
+void bosshi_card_taken(struct bosshi_api *api, const struct config_bosshi *app)
+{
+    habit_of(api, app)->is_card_refused = false;
 }
 
 /* --- pace --- */

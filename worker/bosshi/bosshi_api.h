@@ -74,4 +74,7 @@ void bosshi_pace_over(struct bosshi_api *api, const struct config_bosshi *app,
 
 /* Whether this app's cards were refused lately; kept for an hour, in this process. */
 bool bosshi_has_no_cards(struct bosshi_api *api, const struct config_bosshi *app);
-void bosshi_remember_no_cards(struct bosshi_api *api, const struct config_bosshi *app);
+/* One was, and its text was taken; `is_known`: by a code that is known to mean that. */
+void bosshi_card_refused(struct bosshi_api *api, const struct config_bosshi *app,
+                         bool is_known);
+void bosshi_card_taken(struct bosshi_api *api, const struct config_bosshi *app);

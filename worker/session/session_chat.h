@@ -34,6 +34,7 @@ struct session_chat {
     bool is_part;         /* sent is a part of the final text, and not the growing card */
     bool is_text;         /* no cards: by setting, or because they are refused */
     bool is_refused;      /* a card was: remembered once a text is taken */
+    bool is_known_code;   /* by which it was */
     bool has_card;        /* one is in the chat */
     bool is_frozen;       /* which takes no update */
     bool is_repeated;     /* the send may have been made before */

@@ -137,8 +137,10 @@ void chat_take_unsure(struct session *s, int64_t code)
 static void take_sent(struct session *s, const struct bosshi_result *r)
 {
     struct session_chat *c = s->chat;
-    if (c->is_text && c->is_refused)
-        bosshi_remember_no_cards(s->worker->bosshi, chat_app(s));
+    if (!c->is_text)
+        bosshi_card_taken(s->worker->bosshi, chat_app(s));
+    else if (c->is_refused)
+        bosshi_card_refused(s->worker->bosshi, chat_app(s), c->is_known_code);
     c->is_refused = false;
     if (c->is_part)
         chat_take_said(s);
@@ -168,6 +170,7 @@ static void on_sent(struct session *s, const struct bosshi_result *r)
         /* A repeat may be refused only because the first was taken. */
         c->is_refused =
             chat_app(s)->stream == BOSSHI_STREAM_AUTO && !c->has_card && !c->is_repeated;
+        c->is_known_code = r->is_known;
         c->noted_ms = 0;
         chat_set_step(s, CHAT_IDLE);
     } else if (is_for_later(r->outcome) && try_later(s, r)) {
