@@ -435,8 +435,9 @@ static const struct config_key bosshi_keys[] = {
         "fifth of these, and then only the last update follows, with the whole answer. 0: as "
         "many as there are."),
     NUMBER("chat_interval_ms", KEY_MS, BOSSHI(chat_interval_ms), 250, 0, 60000,
-           "Shortest time between two calls for one chat (of which Feishu takes five a second, "
-           "of all its bots together)."),
+           "Shortest time between two calls of one worker for one chat (of which Feishu takes "
+           "five a second, of all its bots together). Several workers serve one group where "
+           "`conversation` is not `chat`."),
     NUMBER("text_limit", KEY_INT, BOSSHI(text_limit), 5000, 100, 1000000,
            "Longest text of one message; what is longer goes on in the next."),
     NUMBER("card_limit", KEY_INT, BOSSHI(card_limit), 5000, 100, 1000000,
