@@ -360,7 +360,7 @@ static const struct config_key bosshi_keys[] = {
      .type = KEY_STRINGS,
      .offset = BOSSHI(event_types),
      .text = "im.message.receive",
-     .help = "Events that are questions, each also with `_v1`, `_v2`, …; all others are "
+     .help = "Events that are questions, with or without `_v1`, `_v2`, …; all others are "
              "published to the events topic."},
     CHOICE("conversation", KEY_CHOICE, BOSSHI(conversation), "chat", bosshi_conversations, 0,
            "What is one conversation: the chat, one user in it, or one chain of replies."),

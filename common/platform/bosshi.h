@@ -79,7 +79,7 @@ struct bosshi_event {
 };
 /* False without a usable id: no identity, so no record of its own. */
 bool bosshi_parse_event(const struct json *root, struct bosshi_event *out);
-/* `wanted` (NULL-terminated) has the type, as it is or before its "_v<digits>". */
+/* `wanted` (NULL-terminated) has the type; "_v<digits>" at the end of either is nothing. */
 bool bosshi_is_wanted(struct bytes type, char *const *wanted);
 
 struct bosshi_ids {

@@ -37,21 +37,22 @@ bool bosshi_parse_event(const struct json *root, struct bosshi_event *out)
     return out->id.len > 0 && out->id.len <= BOSSHI_EVENT_ID_MAX_BYTES;
 }
 
+/* Less "_v<digits>" at its end. */
+static struct bytes without_version(struct bytes type)
+{
+    size_t len = type.len;
+    while (len > 0 && type.ptr[len - 1] >= '0' && type.ptr[len - 1] <= '9')
+        len--;
+    bool is_version = len < type.len && len >= 2 && memcmp(type.ptr + len - 2, "_v", 2) == 0;
+    return bytes_of(type.ptr, is_version ? len - 2 : type.len);
+}
+
 bool bosshi_is_wanted(struct bytes type, char *const *wanted)
 {
-    for (; wanted && *wanted; wanted++) {
-        struct bytes name = bytes_of_str(*wanted);
-        if (!bytes_starts_with(type, name))
-            continue;
-        struct bytes rest = bytes_of(type.ptr + name.len, type.len - name.len);
-        size_t digits = 0;
-        while (2 + digits < rest.len && rest.ptr[2 + digits] >= '0' &&
-               rest.ptr[2 + digits] <= '9')
-            digits++;
-        if (rest.len == 0 ||
-            (bytes_starts_with(rest, BYTES_LIT("_v")) && digits > 0 && 2 + digits == rest.len))
+    struct bytes name = without_version(type);
+    for (; wanted && *wanted; wanted++)
+        if (bytes_eq(name, without_version(bytes_of_str(*wanted))))
             return true;
-    }
     return false;
 }
 

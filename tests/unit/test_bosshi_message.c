@@ -165,11 +165,15 @@ static void events_of_every_schema(void **state)
 static void event_types_with_and_without_version(void **state)
 {
     (void)state;
-    char *wanted[] = {(char *)(uintptr_t) "im.message.receive", (char *)(uintptr_t) "x", NULL};
+    char *wanted[] = {(char *)(uintptr_t) "im.message.receive", (char *)(uintptr_t) "x",
+                      (char *)(uintptr_t) "y_v1", NULL};
     assert_true(bosshi_is_wanted(BYTES_LIT("im.message.receive"), wanted));
     assert_true(bosshi_is_wanted(BYTES_LIT("im.message.receive_v1"), wanted));
     assert_true(bosshi_is_wanted(BYTES_LIT("im.message.receive_v20"), wanted));
     assert_true(bosshi_is_wanted(BYTES_LIT("x"), wanted));
+    assert_true(bosshi_is_wanted(BYTES_LIT("y"), wanted));
+    assert_true(bosshi_is_wanted(BYTES_LIT("y_v2"), wanted));
+    assert_false(bosshi_is_wanted(BYTES_LIT("y_v1_v2"), wanted));
     assert_false(bosshi_is_wanted(BYTES_LIT("im.message.receive_v"), wanted));
     assert_false(bosshi_is_wanted(BYTES_LIT("im.message.receive_v1x"), wanted));
     assert_false(bosshi_is_wanted(BYTES_LIT("im.message.received"), wanted));
