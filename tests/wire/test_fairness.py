@@ -69,3 +69,26 @@ def test_flood_of_a_user(kafka, make_stack, ask):
     letters = s.records("dlq", lambda r: own[-1].msgid in r["payload"])
     assert {r["headers"]["bb-reason"] for r in letters} == {"overload"}
     assert not s.llm.calls(own[1].text), "a later question of the lane began early"
+
+
+@pytest.mark.parametrize("bound", ["lane", "bot"])
+def test_what_is_read_again_is_not_too_much(kafka, make_stack, ask, bound):
+    """A worker dies while one answer holds up the offset: with what is long over, more records come than may be in hand."""
+    most = 12
+    s = make_stack(kafka, partitions=1, settings={"worker": {f"{bound}_max_records": most, "drain_ms": 500}})
+    slow = ask(s, directives="tokens=250 rate=10")
+    slow.send()
+    for _ in range(2 * most):
+        q = ask(s, user="busy", directives="tokens=2 rate=50")
+        q.send()
+        assert q.follow(20 * SLOW, every=0.1).final == q.expected
+    running, behind = (ask(s, user="busy", directives="tokens=60 rate=10") for _ in range(2))
+    first_text(running)
+    behind.send()
+    s.workers[0].kill()
+    s.workers[0].start()
+    for q in (running, behind, slow):
+        assert q.follow(60 * SLOW).final == q.expected
+    assert s.metric(s.worker_ports[0], "botbridge_worker_shed_total") == 0
+    asked = [len(s.llm.calls(q.text)) for q in (running, behind)]
+    assert asked == [2, 1]

@@ -34,15 +34,24 @@ static const char *who_is_over(const struct session *s)
     return s->lane_share.quota || s->home == HOME_LATE ? "bot" : "lane";
 }
 
+static void give_shares(struct session *s)
+{
+    quotas_give(&s->worker->bot_quotas, &s->bot_share);
+    quotas_give(&s->worker->lane_quotas, &s->lane_share);
+}
+
 void session_mark_shed(struct session *s)
 {
     s->fate = FATE_OVERLOAD;
     snprintf(s->error, sizeof(s->error), "the %s has too much in hand", who_is_over(s));
+    give_shares(s);
+}
+
+void session_count_shed(const struct session *s)
+{
     log_warn("session", "shed", "stream=%s bot=%s why=\"%s\"", s->id.text, s->bot_name,
              s->error);
     metric_add(&session_metrics.shed, 1);
-    quotas_give(&s->worker->bot_quotas, &s->bot_share);
-    quotas_give(&s->worker->lane_quotas, &s->lane_share);
 }
 
 static bool take_shares(struct session *s, struct bytes lane)
@@ -59,12 +68,40 @@ void session_admit(struct session *s, const struct message *m)
     struct buf lane;
     buf_init(&lane, ENVELOPE_VALUE_MAX_BYTES);
     message_lane(&lane, m);
-    if (take_shares(s, buf_bytes(&lane))) {
-        lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&lane), m->bot);
-    } else {
-        /* Past its lane: it ends without being run, so it may overtake those that will be. */
+    if (!take_shares(s, buf_bytes(&lane)))
         session_mark_shed(s);
-        session_begin(s);
-    }
+    lanes_enter(&s->worker->lanes, &s->lane, buf_bytes(&lane), m->bot);
     buf_free(&lane);
+    if (s->fate == FATE_OVERLOAD && s->state == SESSION_QUEUED) {
+        /* Before its turn: it ends without being run, so it may overtake those that will be. */
+        session_set_state(s, SESSION_WAITING);
+        session_wait(s, SHED_LOOK_MS);
+    }
+}
+
+static bool has_room_now(struct session *s)
+{
+    struct message m;
+    struct json *root;
+    struct buf lane;
+    bool is_readable = session_message(s, &m, &root);
+    BRG_CHECK(is_readable);
+    buf_init(&lane, ENVELOPE_VALUE_MAX_BYTES);
+    message_lane(&lane, &m);
+    bool has_room = take_shares(s, buf_bytes(&lane));
+    if (!has_room)
+        give_shares(s);
+    buf_free(&lane);
+    json_free(root);
+    return has_room;
+}
+
+bool session_readmit(struct session *s)
+{
+    bool was_begun = s->starts > 1;
+    if (!s->bot || (!has_room_now(s) && !was_begun))
+        return false;
+    s->fate = FATE_ANSWER;
+    s->error[0] = '\0';
+    return true;
 }

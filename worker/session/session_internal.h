@@ -12,6 +12,9 @@ enum {
     /* Effects outside need a lease confirmed within this part of it. */
     LEASE_FIRM_PERCENT = 80,
     LEASE_RENEW_PARTS = 3,
+    /* After a takeover records come at once, those that are long over as well: by then their
+     * claims have told, one after the other in a lane, and they are not in hand any more. */
+    SHED_LOOK_MS = 500,
     WAIT_BASE_MS = 200,
     WAIT_CAP_MS = 2000,
     QUEUE_TEXT_MS = 2000, /* between two of them */
@@ -76,6 +79,10 @@ void session_admit(struct session *s, const struct message *m); /* into its lane
 bool session_take_pipeline_share(struct session *s);            /* false: over the cap */
 bool session_take_late_share(struct session *s); /* of a copy that is to run; likewise */
 void session_mark_shed(struct session *s);
+void session_count_shed(const struct session *s); /* once that stands */
+/* Looks once more, after the claim. What was begun before, by whatever owner, is answered to
+ * the end. False: it stays shed. */
+bool session_readmit(struct session *s);
 
 /* session_place.c */
 void session_try_start(struct session *s);
