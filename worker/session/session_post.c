@@ -250,6 +250,8 @@ static void call(struct session *s)
     if (!session_has_url(s)) {
         end_call(s, DELIVERY_UNSENT, 0); /* its hour is over */
         session_settle(s);
+    } else if (session_now(s) < s->post.due_ms && s->worker->is_draining) {
+        session_release(s); /* a next owner can wait as well */
     } else if (session_now(s) < s->post.due_ms) {
         session_move(s); /* who is away may stay so for as long as the message is of use */
         session_linger(s, s->post.due_ms);
