@@ -35,7 +35,11 @@ enum bosshi_wrapper { BOSSHI_WRAPPER_NONE, BOSSHI_WRAPPER_COMPRESSIVE };
 enum bosshi_uuid_place { BOSSHI_UUID_IN_QUERY, BOSSHI_UUID_IN_BODY };
 enum bosshi_nesting { BOSSHI_TOKEN_AUTO, BOSSHI_TOKEN_IN_DATA, BOSSHI_TOKEN_ON_TOP };
 enum bosshi_stream { BOSSHI_STREAM_AUTO, BOSSHI_STREAM_CARD, BOSSHI_STREAM_FINAL };
-enum bosshi_unit { BOSSHI_CHARACTERS, BOSSHI_BYTES };
+enum bosshi_unit {
+    BOSSHI_CHARACTERS,
+    BOSSHI_UTF16, /* as Java and JavaScript count: a character outside the BMP is two */
+    BOSSHI_BYTES,
+};
 
 /* What replaces the id of the message in a path. */
 #define BOSSHI_PATH_MESSAGE_ID "{message_id}"

@@ -322,8 +322,10 @@ static const struct config_choice bosshi_streams[] = {{"auto", BOSSHI_STREAM_AUT
                                                       {"card", BOSSHI_STREAM_CARD},
                                                       {"final", BOSSHI_STREAM_FINAL},
                                                       {NULL, 0}};
-static const struct config_choice bosshi_units[] = {
-    {"characters", BOSSHI_CHARACTERS}, {"bytes", BOSSHI_BYTES}, {NULL, 0}};
+static const struct config_choice bosshi_units[] = {{"characters", BOSSHI_CHARACTERS},
+                                                    {"utf16", BOSSHI_UTF16},
+                                                    {"bytes", BOSSHI_BYTES},
+                                                    {NULL, 0}};
 static const struct config_choice bosshi_classes[] = {
     {"retry", BOSSHI_ERROR_RETRY},     {"refresh", BOSSHI_ERROR_REFRESH},
     {"stop", BOSSHI_ERROR_STOP},       {"done", BOSSHI_ERROR_DONE},
@@ -443,7 +445,7 @@ static const struct config_key bosshi_keys[] = {
     NUMBER("card_limit", KEY_INT, BOSSHI(card_limit), 5000, 100, 1000000,
            "Longest text of a card."),
     CHOICE("text_limit_unit", KEY_CHOICE, BOSSHI(text_limit_unit), "characters", bosshi_units,
-           0, "What both count."),
+           0, "What both count; utf16: most emoji count double."),
     TEXT("card_header", KEY_TEXT, BOSSHI(card_header), "", KEY_SHOWN,
          "Title of the card; empty: none."),
     TEXT("placeholder", KEY_TEXT, BOT(placeholder), "", KEY_SHOWN,

@@ -157,9 +157,11 @@ static size_t replace(struct content *c, const struct mention *m, struct bytes t
         /* The space that set it off goes too. */
         if (ends_in_space(out) && used < text.len && text.ptr[used] == ' ')
             used++;
-    } else {
+    } else if (m->name.len > 0) {
         buf_append_char(out, '@');
-        buf_append(out, m->name.len > 0 ? m->name : m->key);
+        buf_append(out, m->name);
+    } else {
+        buf_append(out, m->key);
     }
     return used;
 }

@@ -38,16 +38,19 @@ static void writes_messages(void **state)
     buf_free(&out);
 }
 
-static void counts_characters_or_bytes(void **state)
+static void counts_in_its_unit(void **state)
 {
     (void)state;
     struct bytes text = BYTES_LIT("a\xe4\xb8\xad\xf0\x9f\x9a\x80z");
     const struct {
-        size_t count, characters, bytes;
-    } cases[] = {{0, 0, 0}, {1, 1, 1}, {2, 4, 1}, {3, 8, 1}, {4, 9, 4}, {8, 9, 8}, {9, 9, 9}};
+        size_t count, characters, utf16, bytes;
+    } cases[] = {{0, 0, 0, 0}, {1, 1, 1, 1}, {2, 4, 4, 1}, {3, 8, 4, 1},
+                 {4, 9, 8, 4}, {5, 9, 9, 4}, {8, 9, 9, 8}, {9, 9, 9, 9}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct bosshi_limit limit = {cases[i].count, BOSSHI_CHARACTERS};
         assert_int_equal(bosshi_fit(text, limit), cases[i].characters);
+        limit.unit = BOSSHI_UTF16;
+        assert_int_equal(bosshi_fit(text, limit), cases[i].utf16);
         limit.unit = BOSSHI_BYTES;
         assert_int_equal(bosshi_fit(text, limit), cases[i].bytes);
     }
@@ -184,7 +187,7 @@ static void loses_nothing(void **state)
     buf_init(&text, TEXT_BYTES);
     for (int i = 0; i < TEXTS; i++) {
         struct bosshi_limit limit = {120 + random_below(900),
-                                     random_below(2) == 0 ? BOSSHI_CHARACTERS : BOSSHI_BYTES};
+                                     (enum bosshi_unit)random_below(BOSSHI_BYTES + 1)};
         buf_reset(&text);
         random_text(&text);
         size_t least = check_growth(buf_bytes(&text), limit);
@@ -197,7 +200,7 @@ static void loses_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_messages),       cmocka_unit_test(counts_characters_or_bytes),
+        cmocka_unit_test(writes_messages),       cmocka_unit_test(counts_in_its_unit),
         cmocka_unit_test(is_whole_at_its_limit), cmocka_unit_test(closes_and_opens_again),
         cmocka_unit_test(loses_nothing),
     };

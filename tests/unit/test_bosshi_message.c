@@ -279,7 +279,7 @@ static void mentions_by_name(void **state)
     reads("text", "{\"text\":\" as it is \"}", all, &by_id, " as it is ", "");
     reads("text", "{\"text\":\"@_all 开会\"}", "[]", &nobody, "@所有人 开会", "");
     reads("text", "{\"text\":\"@_user_1 x\"}", "[{\"key\":\"@_user_1\"}]", &nobody,
-          "@@_user_1 x", "");
+          "@_user_1 x", "");
     /* A name that looks like a key is not read again. */
     reads("text", "{\"text\":\"@_user_1\"}", "[{\"key\":\"@_user_1\",\"name\":\"_user_1\"}]",
           &nobody, "@_user_1", "");

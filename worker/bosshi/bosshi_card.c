@@ -14,34 +14,40 @@ enum {
 
 /* --- limits --- */
 
+/* What the byte adds to the count: a character counts with its first byte. */
+static size_t weight(char c, enum bosshi_unit unit)
+{
+    unsigned char byte = (unsigned char)c;
+    if (unit == BOSSHI_BYTES)
+        return 1;
+    if ((byte & 0xc0) == 0x80)
+        return 0;
+    return unit == BOSSHI_UTF16 && byte >= 0xf0 ? 2 : 1;
+}
+
 static size_t count_of(struct bytes text, enum bosshi_unit unit)
 {
-    if (unit == BOSSHI_BYTES)
-        return text.len;
     size_t count = 0;
     for (size_t i = 0; i < text.len; i++)
-        count += ((unsigned char)text.ptr[i] & 0xc0) != 0x80;
+        count += weight(text.ptr[i], unit);
     return count;
 }
 
-/* Bytes of the first `count` characters, or all. */
-static size_t characters(struct bytes text, size_t count)
+/* Bytes of the characters that fit, or all. */
+static size_t characters(struct bytes text, struct bosshi_limit limit)
 {
-    size_t seen = 0;
+    size_t count = 0;
     for (size_t i = 0; i < text.len; i++) {
-        if (((unsigned char)text.ptr[i] & 0xc0) == 0x80)
-            continue;
-        if (seen == count)
+        count += weight(text.ptr[i], limit.unit);
+        if (count > limit.count)
             return i;
-        seen++;
     }
     return text.len;
 }
 
 size_t bosshi_fit(struct bytes text, struct bosshi_limit limit)
 {
-    return limit.unit == BOSSHI_BYTES ? utf8_cut(text, limit.count)
-                                      : characters(text, limit.count);
+    return limit.unit == BOSSHI_BYTES ? utf8_cut(text, limit.count) : characters(text, limit);
 }
 
 static struct bosshi_limit less(struct bosshi_limit limit, size_t what)
