@@ -7,7 +7,8 @@
 
 enum {
     COMMIT_EVERY_MS = 500,
-    COMMIT_LOST_MS = 10000, /* after this a result is not waited for any more */
+    COMMIT_UNTOLD_MS = 5000, /* after a coordinator that did not say what is committed */
+    COMMIT_LOST_MS = 10000,  /* after this a result is not waited for any more */
     COMMIT_NOW_MS = 2000,
     LOOK_MS = 1000,
 };
@@ -80,8 +81,9 @@ void bus_commit_on_result(rd_kafka_t *rk, rd_kafka_resp_err_t err,
 
 /* A partition of which only the end is known mostly was committed up to there by an earlier
  * owner: that is asked for, once and for all of them together, instead of said again. Without
- * an answer it is said again. */
-static void look_up_committed(struct bus_reader *r)
+ * an answer it is said again, later: this thread waited for it, and reads for all partitions.
+ */
+static bool look_up_committed(struct bus_reader *r)
 {
     rd_kafka_topic_partition_list_t *list =
         rd_kafka_topic_partition_list_new((int)r->parts.count);
@@ -90,7 +92,7 @@ static void look_up_committed(struct bus_reader *r)
         if (bus_part_is_dirty(part) && !part->is_started && part->committed < 0)
             rd_kafka_topic_partition_list_add(list, part->topic, part->partition);
     }
-    bool is_told = list->cnt > 0 && !rd_kafka_committed(r->rk, list, LOOK_MS);
+    bool is_told = list->cnt == 0 || !rd_kafka_committed(r->rk, list, LOOK_MS);
     for (int i = 0; is_told && i < list->cnt; i++) {
         const rd_kafka_topic_partition_t *tp = &list->elems[i];
         struct bus_part *part = bus_parts_find(&r->parts, tp->topic, tp->partition);
@@ -98,6 +100,7 @@ static void look_up_committed(struct bus_reader *r)
             part->committed = tp->offset;
     }
     rd_kafka_topic_partition_list_destroy(list);
+    return is_told;
 }
 
 void bus_commit_if_due(struct bus_reader *r)
@@ -106,10 +109,10 @@ void bus_commit_if_due(struct bus_reader *r)
     bool is_out = r->commit_out_ms && now - r->commit_out_ms < COMMIT_LOST_MS;
     if (r->is_dead || now < r->commit_due_ms || is_out)
         return;
-    look_up_committed(r);
+    bool is_told = look_up_committed(r);
     rd_kafka_topic_partition_list_t *list = dirty_frontiers(r);
     if (list->cnt > 0) {
-        r->commit_due_ms = now + COMMIT_EVERY_MS;
+        r->commit_due_ms = now + (is_told ? COMMIT_EVERY_MS : COMMIT_UNTOLD_MS);
         rd_kafka_resp_err_t err = rd_kafka_commit(r->rk, list, 1);
         crash_point("commit.sent");
         r->commit_out_ms = err ? 0 : now;
