@@ -73,6 +73,18 @@ def test_the_offset_goes_on(stack, asked, away, ask):
     assert len(copies(stack, asked)) == 1
 
 
+def test_the_lane_has_room(kafka, make_stack, ask, away):
+    """What waits for nobody but a response_url is not in its user's way."""
+    stack = make_stack(kafka, partitions=1, settings={**SETTINGS, "worker": {**SETTINGS["worker"], "lane_max_records": 2}})
+    for i in range(2):
+        q = ask(stack, directives="tokens=3", user="one", response_url=away.url(f"c{i}"))
+        q.send()
+        wait_for("the copy", lambda: copies(stack, q), 30 * SLOW)
+    behind = ask(stack, directives="tokens=3", user="one")
+    behind.send()
+    assert behind.follow(20).final == behind.expected
+
+
 def test_killed_meanwhile(stack, asked, away):
     wait_for("the copy", lambda: copies(stack, asked), 30 * SLOW)
     wait_committed(stack, "requests")

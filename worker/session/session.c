@@ -294,8 +294,7 @@ static void leave(struct session *s)
     s->record = NULL;
     quotas_give(&w->pipeline_quotas, &s->pipeline_share);
     quotas_give(&w->bot_quotas, &s->bot_share);
-    quotas_give(&w->lane_quotas, &s->lane_share);
-    lanes_leave(&w->lanes, &s->lane);
+    session_leave_lane(s);
     if (s->pending == 0)
         free_memory(s);
     if (w->is_draining && list_is_empty(&w->sessions))

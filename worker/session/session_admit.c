@@ -34,6 +34,12 @@ static const char *who_is_over(const struct session *s)
     return s->lane_share.quota || s->home == HOME_LATE ? "bot" : "lane";
 }
 
+void session_leave_lane(struct session *s)
+{
+    quotas_give(&s->worker->lane_quotas, &s->lane_share);
+    lanes_leave(&s->worker->lanes, &s->lane);
+}
+
 static void give_shares(struct session *s)
 {
     quotas_give(&s->worker->bot_quotas, &s->bot_share);

@@ -419,7 +419,7 @@ bool session_chat_goes_on(struct session *s)
         return true;
     }
     judge(s);
-    lanes_leave(&s->worker->lanes, &s->lane);
+    session_leave_lane(s);
     return false;
 }
 

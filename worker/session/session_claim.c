@@ -354,7 +354,7 @@ static void pass_lane_on(struct session *s, const struct store_reply *held)
         held->state == STREAM_FINAL && (session_items_of(held->owed) & OWE_REPLY) == 0;
     if (!is_said)
         return;
-    lanes_leave(&s->worker->lanes, &s->lane);
+    session_leave_lane(s);
     session_move_held(s);
 }
 

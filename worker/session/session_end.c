@@ -163,7 +163,7 @@ static void on_visible_end(struct session *s)
         return;
     }
     session_tick_soon(s, 0);
-    lanes_leave(&s->worker->lanes, &s->lane);
+    session_leave_lane(s);
 }
 
 static void on_finished(const struct store_reply *reply, void *arg)
@@ -259,7 +259,7 @@ void session_closed(struct session *s, enum stream_reason reason)
     } else if (may_run) {
         loop_timer_set_at(s->worker->loop, &s->ceiling, session_second_limit_ms(s));
         session_tick_soon(s, 0);
-        lanes_leave(&s->worker->lanes, &s->lane);
+        session_leave_lane(s);
     } else {
         if (session_is_live(s))
             session_stop_run(s);

@@ -76,8 +76,9 @@ int64_t session_renew_interval_ms(const struct session *s);
 
 /* session_admit.c */
 void session_admit(struct session *s, const struct message *m); /* into its lane, or shed */
-bool session_take_pipeline_share(struct session *s);            /* false: over the cap */
-bool session_take_late_share(struct session *s); /* of a copy that is to run; likewise */
+void session_leave_lane(struct session *s); /* the next one has its turn; safe to repeat */
+bool session_take_pipeline_share(struct session *s); /* false: over the cap */
+bool session_take_late_share(struct session *s);     /* of a copy that is to run; likewise */
 void session_mark_shed(struct session *s);
 void session_count_shed(const struct session *s); /* once that stands */
 /* Looks once more, after the claim. What was begun before, by whatever owner, is answered to

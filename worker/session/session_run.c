@@ -224,7 +224,7 @@ void session_prepare(struct session *s)
         loop_timer_set(s->worker->loop, &s->ceiling, ceiling_delay_ms(s));
         session_tick_soon(s, session_renew_interval_ms(s));
     } else {
-        lanes_leave(&s->worker->lanes, &s->lane);
+        session_leave_lane(s);
         loop_timer_set_at(s->worker->loop, &s->ceiling, session_second_limit_ms(s));
         session_tick_soon(s, 0);
     }

@@ -11,7 +11,7 @@ void session_enter_settling(struct session *s)
     if (s->state != SESSION_SETTLING)
         session_set_state(s, SESSION_SETTLING);
     if (!s->chat || (s->owed & OWE_REPLY) == 0) /* else it has to be said first */
-        lanes_leave(&s->worker->lanes, &s->lane);
+        session_leave_lane(s);
     session_settle(s);
 }
 
