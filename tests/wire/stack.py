@@ -54,6 +54,17 @@ def wait_for(what, condition, seconds=20, every=0.05):
         time.sleep(every)
 
 
+def freeze(pid):
+    """SIGSTOP, and until it counts: on a busy machine the other threads may go on for a while."""
+    def still(task):
+        try:
+            return (task / "stat").read_text().rpartition(")")[2].split()[0] in "TtZX"
+        except OSError:
+            return True     # ended
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(f"process {pid} to stand still", lambda: all(map(still, Path(f"/proc/{pid}/task").iterdir())), 10, 0.002)
+
+
 class Process:
     def __init__(self, name, argv, directory, ready=None, env=None):
         self.name, self.argv, self.ready, self.env = name, [str(a) for a in argv], ready, env or {}
@@ -91,7 +102,7 @@ class Process:
 
     def freeze(self):
         self.frozen = True
-        self.signal(signal.SIGSTOP)
+        freeze(self.popen.pid)
 
     def thaw(self):
         if self.frozen and self.alive:
@@ -127,7 +138,7 @@ class Kafka:
         return self
 
     def freeze(self):
-        os.kill(self.pid, signal.SIGSTOP)
+        freeze(self.pid)
 
     def thaw(self):
         os.kill(self.pid, signal.SIGCONT)
