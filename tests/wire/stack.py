@@ -27,19 +27,30 @@ def _die_with_parent():
     _libc.prctl(1, signal.SIGKILL)
 
 
+_reserved = []      # names of ports, held until this process ends
+
+
+def _reserve(port):
+    """Among all test processes of this machine: a port is free for a while before its program binds it, and when it is killed."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0botbridge-test-port-{port}")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+        _reserved.append(name)
+        return True
+    except OSError:
+        name.close()
+        return False
+
+
 def free_ports(n):
     """Below the ephemeral range: no outgoing connection takes one before its program binds it."""
-    socks = []
-    while len(socks) < n:
-        s = socket.socket()
-        try:
-            s.bind(("127.0.0.1", 10000 + secrets.randbelow(20000)))
-            socks.append(s)
-        except OSError:
-            s.close()
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
-        s.close()
+    ports = []
+    while len(ports) < n:
+        port = 10000 + secrets.randbelow(20000)
+        if _reserve(port):
+            ports.append(port)
     return ports
 
 

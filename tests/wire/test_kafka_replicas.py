@@ -36,6 +36,7 @@ def asker(s, ask, asked, stop):
         stop.wait(0.5)
 
 
+@pytest.mark.skipif(SLOW > 1, reason="of the release build: three brokers, and nothing that a sanitizer sees only here")
 def test_not_enough_replicas(cluster, make_stack, ask):
     s = make_stack(cluster, partitions=3, replication=BROKERS, settings={"kafka": {"allow_unsafe_durability": False}})
     warm = ask(s)
