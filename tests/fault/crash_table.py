@@ -227,10 +227,14 @@ def overload(s):
     slow = [s.question("tokens=60 rate=12").ask() for _ in range(BOT_MAX_RECORDS)]
     over = s.question().ask()
     watch_all(s, [over, *slow])
-    assert over.final == BUSY and all(q.final == q.expected for q in slow)
+    assert all(q.final == q.expected for q in slow)
     s.settle()
     judge(s, {"contents", "dead_letters"})
-    s.check_counts(over, ["overload"], 0, repeatable=DLQ)
+    if s.lives == ["finish.sent"] and over.final == over.expected:
+        s.check_counts(over)        # to the next owner it may look like one that was begun
+    else:
+        assert over.final == BUSY
+        s.check_counts(over, ["overload"], 0, repeatable=DLQ)
     for q in slow:
         s.check_counts(q)
 

@@ -2,6 +2,7 @@
 ends, settings, deletion of records. In Kafka's own protocol, its versions without tagged fields."""
 import socket
 import struct
+import time
 
 
 class Unavailable(Exception):
@@ -162,6 +163,18 @@ class Offsets:
         r = self._any(44, 0, body + b"\0")
         r.take("i")
         r.array(lambda: (self._check("configure", r.take("h")), r.string(), r.take("b"), r.string()))
+        wanted = {name.replace("_", "."): str(value) for name, value in settings.items()}
+        end = time.monotonic() + 10
+        while not wanted.items() <= self.configuration().items():
+            if time.monotonic() > end:
+                raise Unavailable(f"configure: {wanted} is not in force")
+
+    def configuration(self):
+        r = self._any(32, 0, struct.pack(">ib", 1, 2) + string(self.topic) + struct.pack(">i", -1))
+        r.take("i")
+        found = r.array(lambda: (self._check("configuration", r.take("h")), r.string(), r.take("b"), r.string(), r.array(
+            lambda: (r.string(), r.string(), r.take("b"), r.take("b"), r.take("b")))))
+        return {name: value for name, value, *_ in found[0][4]}
 
     @staticmethod
     def _check(what, error):
