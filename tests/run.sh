@@ -27,8 +27,10 @@ exec 9>&-
 
 work=$(mktemp -d)
 export TMPDIR=$work
+unit=
 finish() {
     local dir
+    [ -z "$unit" ] || kill "$unit" 2>/dev/null || true
     for dir in "$work"/*kafka*/; do # ours, and what a test that was killed left
         [ ! -d "$dir" ] || tests/kafka.sh stop "$dir" || true
     done
@@ -45,7 +47,7 @@ with_kafka() { # command…
     return "$code"
 }
 
-jobs=${BOTBRIDGE_TEST_JOBS:-8} # most tests wait for most of their time
+jobs=${BOTBRIDGE_TEST_JOBS:-12} # most tests wait for most of their time
 passed=0 failed=0
 status=0
 count() { # takes the last line of a log of pytest into the sum
@@ -56,15 +58,21 @@ count() { # takes the last line of a log of pytest into the sum
     failed=$((failed + $(grep -oE '[0-9]+ error' <<<"$last" | grep -oE '[0-9]+' || echo 0)))
 }
 for preset in "${presets[@]}"; do
+    echo "== wire tests, $preset; unit tests beside them: both wait for most of their time"
+    ctest --preset "$preset" --no-tests=error -j $(((jobs + 2) / 3)) >"$work/unit.log" 2>&1 &
+    unit=$!
+    side=$jobs
+    [ "$preset" = release ] || side=$(((2 * jobs + 2) / 3)) # sanitizers take more of the processor
+    BOTBRIDGE_BUILD=$preset with_kafka /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "$side" --dist loadgroup \
+        2>&1 | tee "$work/wire.log" || status=1
+    count "$work/wire.log"
     echo "== unit tests, $preset"
-    ctest --preset "$preset" --no-tests=error -j $(((jobs + 1) / 2)) | tee "$work/unit.log" || status=1
+    wait "$unit" || status=1
+    unit=
+    cat "$work/unit.log"
     bad=$(sed -nE 's/.* ([0-9]+) tests failed out of [0-9]+$/\1/p' "$work/unit.log")
     all=$(sed -nE 's/.* tests failed out of ([0-9]+)$/\1/p' "$work/unit.log")
     passed=$((passed + ${all:-0} - ${bad:-0})) failed=$((failed + ${bad:-0}))
-    echo "== wire tests, $preset"
-    BOTBRIDGE_BUILD=$preset with_kafka /usr/bin/python3 -m pytest tests/wire -q -p no:cacheprovider -n "$jobs" --dist loadgroup \
-        2>&1 | tee "$work/wire.log" || status=1
-    count "$work/wire.log"
 done
 echo "== fault runs, release: a fixed seed and a random one"
 # Each has brokers of its own. The rules themselves are tested first, on made-up histories.
@@ -73,7 +81,7 @@ BOTBRIDGE_BUILD=release /usr/bin/python3 -m pytest tests/fault/test_check.py tes
 count "$work/fault.log"
 if [ "${1:-}" != --fast ]; then
     echo "== crash points"
-    BOTBRIDGE_TEST_JOBS=$((jobs * 3 / 2)) tests/fault/crash.sh 2>&1 | tee "$work/crash.log" || status=1
+    BOTBRIDGE_TEST_JOBS=$jobs tests/fault/crash.sh 2>&1 | tee "$work/crash.log" || status=1
     count "$work/crash.log"
 fi
 [ $status -eq 0 ] || [ "$failed" -gt 0 ] || echo "a test runner ended badly, see above" >&2
