@@ -343,6 +343,9 @@ static rd_kafka_conf_t *producer_conf(const struct bus_producer_options *o,
     const struct bus_setting ours[] = {
         {"enable.idempotence", "true"},
         {"linger.ms", "1"},
+        /* Kafka judges a batch by its size as a whole: a small record must not be refused with
+         * the one beside it. A record above this goes alone. */
+        {"batch.size", "65536"},
         {"delivery.timeout.ms", timeout},
         {"queue.buffering.max.messages", messages},
         {"queue.buffering.max.kbytes", kbytes},

@@ -73,17 +73,21 @@ def test_an_event_goes_without_the_text(stack_with, ask):
     assert lost(s) == 0
 
 
-def test_small_letters_do_not_pay_for_their_neighbours(stack_with, ask):
-    """A broker compares the size of a batch, and letters that are written at one moment are one."""
-    s = stack_with("dlq", max_message_bytes=4000)
-    questions = [ask(s, directives="fail=400x9", user=f"u{i}") for i in range(24)]
+def test_a_letter_does_not_pay_for_its_neighbours(stack_with, ask):
+    """Kafka judges the size of a batch, and letters that are written at one moment are one: those that fit each are not refused
+    because they do not fit together, nor with the one that is too large itself."""
+    s = stack_with("dlq", max_message_bytes=90_000)
+    questions = [ask(s, text="短" * 1500, directives="fail=400x9", user=f"u{i}") for i in range(24)]
+    questions.insert(12, ask(s, text="长" * 20000, directives="fail=400x9", user="long"))
     s.workers[0].terminate()
     for q in questions:
         q.send()
     s.workers[0].start()
     wait_committed(s)
     letters = s.records("dlq")
-    assert len(letters) == len(questions) and not [r for r in letters if "bb-value" in r["headers"]]
+    assert len(letters) == len(questions)
+    assert [r["headers"]["bb-stream"] for r in letters if "bb-value" in r["headers"]] == [questions[12].id]
+    assert s.workers[0].output().count("letter_refused") == 3
 
 
 def test_an_answer_that_cannot_move_is_delivered(stack_with, ask):
