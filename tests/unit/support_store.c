@@ -97,6 +97,32 @@ static void find(const struct rig_answer *a, struct bytes *view)
     view->ptr = a->copy.ptr + (size_t)view->ptr;
 }
 
+void hear(bool is_up, bool is_loss, void *arg)
+{
+    struct heard *h = arg;
+    h->ups += is_up;
+    h->downs += !is_up;
+    h->losses += is_loss;
+}
+
+bool is_up_again(void *arg)
+{
+    const struct heard *h = arg;
+    return h->ups > 0;
+}
+
+bool is_loss_told(void *arg)
+{
+    const struct heard *h = arg;
+    return h->losses > 0;
+}
+
+bool never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
 void answer_take(const struct store_reply *reply, void *arg)
 {
     struct rig_answer *a = arg;

@@ -28,6 +28,17 @@ enum { RIG_COMMAND_MS = 400, RIG_CONNECT_MS = 400, RIG_OUTSTANDING = 10000 };
 bool rig_run(struct rig *rig, bool (*is_done)(void *arg), void *arg, int64_t limit_ms);
 bool rig_run_until_up(struct rig *rig, bool is_up);
 
+/* What a watcher was told. */
+struct heard {
+    unsigned ups, downs, losses;
+};
+void hear(bool is_up, bool is_loss, void *arg); /* a store_watch_fn on a struct heard */
+
+/* For rig_run, on a struct heard; `never` on anything: the limit is the time to run. */
+bool is_up_again(void *arg);
+bool is_loss_told(void *arg);
+bool never(void *arg);
+
 /* One answer, and how often it came. */
 struct rig_answer {
     unsigned calls;

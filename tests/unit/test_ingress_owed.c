@@ -62,10 +62,10 @@ static bool was_refused(struct rig *rig)
     return is_refused;
 }
 
-static void on_store(bool up, bool is_new_run, void *arg)
+static void on_store(bool up, bool is_loss, void *arg)
 {
     struct rig *rig = arg;
-    (void)is_new_run;
+    (void)is_loss;
     if (up)
         owed_store_up(rig->owed);
 }

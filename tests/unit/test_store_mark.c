@@ -28,36 +28,6 @@ static int stop(void **state)
     return 0;
 }
 
-struct heard {
-    unsigned ups, downs, losses;
-};
-
-static void hear(bool is_up, bool is_loss, void *arg)
-{
-    struct heard *h = arg;
-    h->ups += is_up;
-    h->downs += !is_up;
-    h->losses += is_loss;
-}
-
-static bool is_up_again(void *arg)
-{
-    const struct heard *h = arg;
-    return h->ups > 0;
-}
-
-static bool never(void *arg)
-{
-    (void)arg;
-    return false;
-}
-
-static bool is_loss_told(void *arg)
-{
-    const struct heard *h = arg;
-    return h->losses > 0;
-}
-
 static void an_emptied_server_is_told_once_and_stays_up(void **state)
 {
     (void)state;

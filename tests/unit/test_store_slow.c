@@ -39,30 +39,6 @@ static int stop(void **state)
     return 0;
 }
 
-struct heard {
-    unsigned ups, downs;
-};
-
-static void hear(bool is_up, bool is_new_run, void *arg)
-{
-    struct heard *h = arg;
-    (void)is_new_run;
-    h->ups += is_up;
-    h->downs += !is_up;
-}
-
-static bool is_up_again(void *arg)
-{
-    const struct heard *h = arg;
-    return h->ups > 0;
-}
-
-static bool is_none(void *arg)
-{
-    (void)arg;
-    return false;
-}
-
 struct tally {
     unsigned calls, done, unavailable;
 };
@@ -175,7 +151,7 @@ static void what_was_given_up_does_not_arrive(void **state)
     free(late);
     test_redis_thaw(redis);
     assert_true(rig_run(rig, is_up_again, &h, 10000));
-    rig_run(rig, is_none, NULL, RIG_COMMAND_MS);
+    rig_run(rig, never, NULL, RIG_COMMAND_MS);
     assert_int_equal(t.unavailable, 1);
     assert_int_equal(rig_read(rig, &stream).text.len, 0);
 }
@@ -249,7 +225,7 @@ static void what_a_frozen_server_reads_too_late_is_fenced(void **state)
     assert_int_equal(rig_put(rig, &stream, epoch, "newest", LEASE_MS).verdict, VERDICT_OK);
     assert_int_equal(rig_note(rig, &stream, epoch, "said", "newest").verdict, VERDICT_OK);
     expect_newest();
-    rig_run(rig, is_none, NULL, 200);
+    rig_run(rig, never, NULL, 200);
     expect_newest();
     (void)close(fd);
     assert_int_equal(t.unavailable, 1);
