@@ -335,11 +335,6 @@ struct worker *worker_new(struct loop *loop, struct config *config, const char *
     return w;
 }
 
-unsigned worker_admin_port(const struct worker *w)
-{
-    return http_admin_port(w->admin);
-}
-
 /* --- reload --- */
 
 void worker_reload(struct worker *w)

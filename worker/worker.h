@@ -59,7 +59,6 @@ struct worker {
 /* Takes over `config`. NULL with a reason: BRG_STOP, BRG_RETRY (an address in use). */
 struct worker *worker_new(struct loop *loop, struct config *config, const char *config_path,
                           struct brg_error *error);
-unsigned worker_admin_port(const struct worker *w);
 /* Bots and pipelines from the file again; a bad file keeps what there is. */
 void worker_reload(struct worker *w);
 /* `ready …`, once. */

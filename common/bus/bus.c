@@ -8,7 +8,7 @@
 
 enum { ERRSTR_BYTES = 192 };
 
-const char *bus_topic_suffix(enum bus_topic t)
+static const char *topic_suffix(enum bus_topic t)
 {
     static const char *const suffixes[BUS_TOPIC_COUNT] = {
         [BUS_REQUESTS] = "requests", [BUS_LATE] = "late",           [BUS_EVENTS] = "events",
@@ -19,7 +19,7 @@ const char *bus_topic_suffix(enum bus_topic t)
 
 void bus_topic_name(char out[BUS_TOPIC_NAME_BYTES], const char *prefix, enum bus_topic t)
 {
-    int n = snprintf(out, BUS_TOPIC_NAME_BYTES, "%s.%s", prefix, bus_topic_suffix(t));
+    int n = snprintf(out, BUS_TOPIC_NAME_BYTES, "%s.%s", prefix, topic_suffix(t));
     BRG_CHECK(n > 0 && n < BUS_TOPIC_NAME_BYTES);
 }
 

@@ -22,7 +22,6 @@ enum brg_err bus_settings_check(const struct bus_setting *settings, size_t count
 
 /* `{prefix}.requests` and the other topics of design section 5. */
 enum bus_topic { BUS_REQUESTS, BUS_LATE, BUS_EVENTS, BUS_DLQ, BUS_FRAGMENTS, BUS_TOPIC_COUNT };
-const char *bus_topic_suffix(enum bus_topic t);
 #define BUS_TOPIC_NAME_BYTES 250 /* Kafka's own limit is 249 characters */
 void bus_topic_name(char out[BUS_TOPIC_NAME_BYTES], const char *prefix, enum bus_topic t);
 

@@ -8,7 +8,6 @@ enum {
     LEADERS_MS = 10000,
     LOOK_MS = 2000,
     LOOK_PAUSE_MS = 50,
-    CHECK_MS = 4000,
     ERRSTR_BYTES = 192
 };
 
@@ -139,20 +138,17 @@ static enum brg_err create_all(rd_kafka_t *rk, const struct topic_names *names,
 
 /* A topic is answered for before all its partitions have leaders, and just after its creation
  * not every broker knows it. */
-static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names, bool are_new,
-                                 bool allow_unsafe, int64_t patience_ms,
+static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names,
                                  struct brg_error *error)
 {
-    int64_t end = clock_mono_ms() + patience_ms;
+    int64_t end = clock_mono_ms() + LEADERS_MS;
     rd_kafka_topic_t *handles[BUS_TOPIC_COUNT];
     for (int t = 0; t < BUS_TOPIC_COUNT; t++)
         handles[t] = rd_kafka_topic_new(rk, names->list[t], NULL);
     struct bus_keeper_report look;
     for (;;) {
-        bus_durability_look(rk, names->list, allow_unsafe, LOOK_MS, &look);
-        bool is_final =
-            look.verdict == BUS_KEEPER_FINE || (look.verdict == BUS_KEEPER_REFUSED && !are_new);
-        if (is_final || clock_mono_ms() >= end)
+        bus_durability_look(rk, names->list, true, LOOK_MS, &look);
+        if (look.verdict == BUS_KEEPER_FINE || clock_mono_ms() >= end)
             break;
         rd_kafka_poll(rk, LOOK_PAUSE_MS); /* waits, and serves the client meanwhile */
     }
@@ -176,21 +172,7 @@ enum brg_err bus_topics_create(const struct bus_options *options, const char *pr
         return BRG_STOP;
     enum brg_err err = create_all(rk, &names, plan, report, error);
     if (err == BRG_OK)
-        err = await_topics(rk, &names, true, true, LEADERS_MS, error);
-    rd_kafka_destroy(rk);
-    return err;
-}
-
-enum brg_err bus_topics_check(const struct bus_options *options, const char *prefix,
-                              bool allow_unsafe_durability, struct brg_error *error)
-{
-    struct topic_names names;
-    names_init(&names, prefix);
-    rd_kafka_t *rk = client_new(options, error);
-    if (!rk)
-        return BRG_STOP;
-    enum brg_err err =
-        await_topics(rk, &names, false, allow_unsafe_durability, CHECK_MS, error);
+        err = await_topics(rk, &names, error);
     rd_kafka_destroy(rk);
     return err;
 }

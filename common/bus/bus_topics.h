@@ -17,12 +17,6 @@ enum brg_err bus_topics_create(const struct bus_options *options, const char *pr
                                const struct bus_topics_plan *plan, struct buf *report,
                                struct brg_error *error) BRG_MUST_CHECK;
 
-/* Do all topics exist, with leaders and the durability that a ready producer asks for? Blocks
- * up to 10 s. BRG_RETRY: no answer; BRG_STOP: refused. */
-enum brg_err bus_topics_check(const struct bus_options *options, const char *prefix,
-                              bool allow_unsafe_durability,
-                              struct brg_error *error) BRG_MUST_CHECK;
-
 /* librdkafka's mock cluster in this process, on loopback ports of its own. Not durable: for
  * first steps without a JVM, never for tests that Kafka itself can serve. */
 struct bus_embedded;

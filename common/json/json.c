@@ -98,12 +98,6 @@ int64_t json_int(const struct json *j, int64_t otherwise)
     return json_type(j) == JSON_INT ? json_object_get_int64(object_of(j)) : otherwise;
 }
 
-double json_double(const struct json *j, double otherwise)
-{
-    bool is_number = json_type(j) == JSON_INT || json_type(j) == JSON_DOUBLE;
-    return is_number ? json_object_get_double(object_of(j)) : otherwise;
-}
-
 bool json_bool(const struct json *j, bool otherwise)
 {
     return json_type(j) == JSON_BOOL ? json_object_get_boolean(object_of(j)) : otherwise;

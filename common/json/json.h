@@ -49,7 +49,6 @@ const struct json *json_at(const struct json *j, const char *pointer);
 
 struct bytes json_string(const struct json *j);                       /* "" unless a string */
 int64_t json_int(const struct json *j, int64_t otherwise);            /* unless an integer */
-double json_double(const struct json *j, double otherwise);           /* unless a number */
 bool json_bool(const struct json *j, bool otherwise);                 /* unless a boolean */
 size_t json_length(const struct json *j);                             /* of an array, else 0 */
 const struct json *json_item(const struct json *array, size_t index); /* NULL past the end */

@@ -129,8 +129,6 @@ static void test_not_ready_without_durability(void **state)
     assert_non_null(strstr(why.ptr, "replication 1"));
     buf_free(&why);
     bus_producer_free(o.producer);
-    struct brg_error error = {0};
-    assert_int_equal(bus_topics_check(&kafka.options, "unsafe", true, &error), BRG_OK);
     loop_free(loop);
 }
 

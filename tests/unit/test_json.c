@@ -46,9 +46,6 @@ static void getters_never_convert(void **state)
     assert_int_equal(json_get_int(j, "i", -1), 7);
     assert_int_equal(json_get_int(j, "digits", -1), -1);
     assert_int_equal(json_get_int(j, "d", -1), -1);
-    assert_true(json_double(json_get(j, "d"), 0) > 1.4);
-    assert_true(json_double(json_get(j, "i"), 0) > 6.9);
-    assert_true(json_double(json_get(j, "s"), -2) < -1);
     assert_true(json_bool(json_get(j, "b"), false));
     assert_true(json_bool(json_get(j, "i"), true));
     assert_int_equal(json_length(json_get(j, "a")), 3);
@@ -307,7 +304,6 @@ static void values_are_written_back(void **state)
     struct json *wide = parse("{\"w\":18446744073709551616,\"s\":\"a\\u0000\"}", JSON_PEER);
     assert_int_equal(json_type(json_get(wide, "w")), JSON_DOUBLE);
     assert_int_equal(json_int(json_get(wide, "w"), -1), -1);
-    assert_true(json_double(json_get(wide, "w"), 0) > 1.8e19);
     json_free(wide);
     /* A lone surrogate is no character; json-c makes U+FFFD of it. */
     struct json *j = parse("[\"\\ud800\"]", JSON_PEER);
