@@ -5,7 +5,7 @@
 
 enum {
     CREATE_MS = 20000,
-    LEADERS_MS = 10000,
+    LEADERS_MS = 60000,
     LOOK_MS = 2000,
     LOOK_PAUSE_MS = 50,
     ERRSTR_BYTES = 192
@@ -157,8 +157,8 @@ static enum brg_err await_topics(rd_kafka_t *rk, const struct topic_names *names
             rd_kafka_topic_destroy(handles[t]);
     if (look.verdict == BUS_KEEPER_FINE)
         return BRG_OK;
-    enum brg_err err = look.verdict == BUS_KEEPER_REFUSED ? BRG_STOP : BRG_RETRY;
-    return brg_fail(error, err, "%s", look.why);
+    return brg_fail(error, BRG_RETRY, "the topics are created but not ready after %d s: %s",
+                    LEADERS_MS / 1000, look.why);
 }
 
 enum brg_err bus_topics_create(const struct bus_options *options, const char *prefix,

@@ -11,8 +11,8 @@ struct bus_topics_plan {
 };
 
 /* Creates what is missing and reports a line per topic into `report`. With replication >= 3
- * the topics get min.insync.replicas 2. Blocks up to 30 s; returns when every topic has its
- * leaders. */
+ * the topics get min.insync.replicas 2. Returns when every topic has its leaders; blocks
+ * for up to 80 s where the cluster is slow. */
 enum brg_err bus_topics_create(const struct bus_options *options, const char *prefix,
                                const struct bus_topics_plan *plan, struct buf *report,
                                struct brg_error *error) BRG_MUST_CHECK;
