@@ -12,7 +12,7 @@ import pytest  # noqa: E402
 from conftest import kafka  # noqa: E402, F401
 from crash_scene import BIN, CrashStack, Scene  # noqa: E402
 from crash_table import SCENARIOS, readme_table  # noqa: E402
-from stack import BUILD, ROOT  # noqa: E402
+from stack import BUILD, ROOT, serving  # noqa: E402
 
 PROGRAMS = ("botbridge-ingress", "botbridge-worker")
 SOURCES = [p for top in ("ingress", "worker", "common/bus") for p in sorted((ROOT / top).rglob("*.c"))]
@@ -25,12 +25,8 @@ def stack(kafka):   # noqa: F811
     if not all(b"BOTBRIDGE_CRASH_AT" in (BIN / program).read_bytes() for program in PROGRAMS):
         assert BUILD != "crash", f"programs without crash points in {BIN}"
         pytest.skip("programs without crash points: use tests/fault/crash.sh")
-    s = CrashStack(kafka)
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(CrashStack(kafka)) as s:
+        yield s
 
 
 @pytest.mark.parametrize("scenario, lives", CASES)

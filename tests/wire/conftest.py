@@ -3,10 +3,11 @@ of its own (without it the session starts one)."""
 import os
 import secrets
 import tempfile
+from contextlib import ExitStack
 
 import pytest
 
-from stack import Kafka, Stack
+from stack import Kafka, Stack, serving
 from wecom import Question
 
 
@@ -32,28 +33,16 @@ def own_kafka():
 
 
 @pytest.fixture
-def make_stack(request):
-    """Starts stacks; each must end well: exit code 0, no sanitizer report, no secret in a log."""
-    made = []
-
-    def make(kafka, **kw):
-        s = Stack(kafka, **kw)
-        made.append(s)
-        return s.start()
-    yield make
-    wrong = [w for s in made for w in s.close()]
-    assert not wrong, "\n".join(wrong)
+def make_stack():
+    with ExitStack() as made:
+        yield lambda kafka, **kw: made.enter_context(serving(Stack(kafka, **kw)))
 
 
 @pytest.fixture(scope="module")
 def stack(kafka):
     """Two ingresses and a worker, shared by the tests of one file."""
-    s = Stack(kafka, ingresses=2)
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(Stack(kafka, ingresses=2)) as s:
+        yield s
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -259,7 +260,7 @@ class Stack:
     """N ingresses and M workers with a store of their own. `settings` are merged over the configuration per section."""
 
     def __init__(self, kafka, ingresses=1, workers=1, bots=None, settings=None, pipelines=None, bot_settings=None,
-                 partitions=12, clock_off_s=0, replication=1):
+                 partitions=4, clock_off_s=0, replication=1):
         self.temp = tempfile.TemporaryDirectory(prefix="botbridge-wire-")
         self.dir = Path(self.temp.name)
         self.kafka, self.redis, self.llm = kafka, Redis(self.dir, clock_off_s), Llm(self.dir)
@@ -313,7 +314,7 @@ class Stack:
                 self.write_config(kind, i)
         self.env = env
         subprocess.run([BIN / "botbridge", "topics", "create", self.config_file(), "--replication", str(self.replication), "--partitions",
-                        str(self.partitions)], check=True, timeout=60, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
+                        str(self.partitions)], check=True, timeout=100, env={**os.environ, **env}, stdout=subprocess.DEVNULL)
         for p in self.programs:
             p.start(wait=False)
         for p in self.programs:
@@ -375,3 +376,13 @@ class Stack:
             wrong += [f"{p.name} logged a secret or a message's text: {s[:12]}…" for s in secrets_ if s.encode() in log]
         self.temp.cleanup()
         return wrong
+
+
+@contextmanager
+def serving(parts):
+    """Starts a Stack, or what is built on one; it must end well: exit code 0, no sanitizer report, no secret in a log."""
+    try:
+        yield parts.start()
+    finally:
+        wrong = parts.close()
+    assert not wrong, "\n".join(wrong)

@@ -1,31 +1,24 @@
 """Answers in a chat of BOSSHI: a card that grows, its parts, and text where there is no card."""
+from contextlib import ExitStack
+
 import pytest
 
 from bosshi_scene import Scene
+from stack import serving
 
 INTERVAL_S = 0.3
 
 
 @pytest.fixture(scope="module")
 def scene(kafka, tmp_path_factory):
-    s = Scene(kafka, tmp_path_factory.mktemp("bosshi"))
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(Scene(kafka, tmp_path_factory.mktemp("bosshi"))) as s:
+        yield s
 
 
 @pytest.fixture
 def make_scene(kafka, tmp_path):
-    made = []
-
-    def make(**kw):
-        made.append(Scene(kafka, tmp_path, **kw))
-        return made[-1].start()
-    yield make
-    wrong = [w for s in made for w in s.close()]
-    assert not wrong, "\n".join(wrong)
+    with ExitStack() as made:
+        yield lambda **kw: made.enter_context(serving(Scene(kafka, tmp_path, **kw)))
 
 
 def test_a_card_grows_to_the_answer(scene):

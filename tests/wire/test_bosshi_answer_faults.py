@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bosshi_scene import Scene
-from stack import SLOW
+from stack import SLOW, serving
 
 NOTICE = "回答时间已到上限，内容可能不完整，请稍后再试或换个问法。"
 
@@ -13,11 +13,8 @@ NOTICE = "回答时间已到上限，内容可能不完整，请稍后再试或�
 @pytest.fixture(scope="module")
 def scene(kafka, tmp_path_factory):
     s = Scene(kafka, tmp_path_factory.mktemp("bosshi"), bot={"stream_deadline_ms": 12000, "api_timeout_ms": 1500, "api_attempts": 3})
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,12 @@ repeat it."""
 import os
 import random
 import time
+from contextlib import ExitStack
 
 import pytest
 
 from bosshi_scene import Scene
-from stack import SLOW, wait_for
+from stack import SLOW, serving, wait_for
 
 APOLOGY = "抱歉"
 STORMS = 5
@@ -17,14 +18,8 @@ STORMS = 5
 
 @pytest.fixture
 def make_scene(kafka, tmp_path):
-    made = []
-
-    def make(**kw):
-        made.append(Scene(kafka, tmp_path, workers=2, **kw))
-        return made[-1].start()
-    yield make
-    wrong = [w for s in made for w in s.close()]
-    assert not wrong, "\n".join(wrong)
+    with ExitStack() as made:
+        yield lambda **kw: made.enter_context(serving(Scene(kafka, tmp_path, workers=2, **kw)))
 
 
 def holder_of(scene):

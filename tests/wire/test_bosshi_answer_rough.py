@@ -6,7 +6,7 @@ import time
 import pytest
 
 from bosshi_scene import Scene
-from stack import wait_for
+from stack import serving, wait_for
 
 LIMIT = 400     # characters of one message
 
@@ -14,11 +14,8 @@ LIMIT = 400     # characters of one message
 @pytest.fixture(scope="module")
 def scene(kafka, tmp_path_factory):
     s = Scene(kafka, tmp_path_factory.mktemp("bosshi"), bot={"stream_deadline_ms": 40000, "api_timeout_ms": 1500, "card_limit": LIMIT})
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 @pytest.fixture(autouse=True)

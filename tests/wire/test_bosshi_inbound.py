@@ -8,7 +8,7 @@ import time
 
 import pytest
 from bosshi_app import App
-from stack import BIN, ROOT, SLOW, Process, Stack, free_ports, wait_for
+from stack import BIN, ROOT, SLOW, Process, Stack, free_ports, serving, wait_for
 from test_http import raw
 from wecom import Bot, request, stream_id
 
@@ -36,11 +36,8 @@ APPS = [PLAIN, SEALED, SIGNED, KNOWN, EACH, SEEDS, CARDS_SIGNED, CARDS_OPEN]
 def inbound(kafka):
     """One ingress, no worker: records stay where they were put."""
     s = Stack(kafka, workers=0, bots=APPS + [Bot("wecom")], settings=BUDGET, partitions=2)
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 def taken(reply):

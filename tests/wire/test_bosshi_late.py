@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bosshi_scene import Scene
-from stack import wait_for
+from stack import serving, wait_for
 
 DEADLINE_S, LATE_S, MAX_AGE_S = 4, 2, 60
 LATE = "（这条消息到得很晚，现在为您回答）\n\n"
@@ -15,11 +15,8 @@ LATE = "（这条消息到得很晚，现在为您回答）\n\n"
 def scene(kafka, tmp_path_factory):
     s = Scene(kafka, tmp_path_factory.mktemp("bosshi"),
               bot={"stream_deadline_ms": 1000 * DEADLINE_S, "late_after_ms": 1000 * LATE_S, "max_age_ms": 1000 * MAX_AGE_S})
-    try:
-        yield s.start()
-    finally:
-        wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stack import ROOT, SLOW, Stack, wait_for
+from stack import ROOT, SLOW, Stack, serving, wait_for
 from wecom import Bot, request
 
 LIMIT = 4
@@ -18,9 +18,8 @@ def stack(kafka):
               settings={"worker": {"bot_max_records": LIMIT}}, partitions=1,
               pipelines={"main": {"type": "openai", "url": "${LLM_URL}", "model": "m", "api_key": "${LLM_KEY}", "concurrency": 6,
                                   "breaker_failures": 3, "breaker_open_ms": 3000}})
-    yield s.start()
-    wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 def used_and_limit(stack, name):

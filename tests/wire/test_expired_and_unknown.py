@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from stack import SLOW, Stack, wait_for
+from stack import SLOW, Stack, serving, wait_for
 from wecom import Bot, stream_id
 
 UNKNOWN_S = 60
@@ -16,13 +16,11 @@ UNKNOWN_S = 60
 @pytest.fixture(scope="module")
 def stack(kafka):
     """One partition; the worker does not know the bot "late" yet, the ingress does."""
-    s = Stack(kafka, bots=[Bot("main"), Bot("late")], partitions=1).start()
-    config = s.config("worker")
-    config["bots"] = config["bots"][:1]
-    reload(s, config)
-    yield s
-    wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(Stack(kafka, bots=[Bot("main"), Bot("late")], partitions=1)) as s:
+        config = s.config("worker")
+        config["bots"] = config["bots"][:1]
+        reload(s, config)
+        yield s
 
 
 def reload(stack, config=None):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from stack import SLOW, Stack, wait_for
+from stack import SLOW, Stack, serving, wait_for
 from wecom import request
 
 LEASE_S, DEADLINE_S, MARGIN_S = 4, 10, 2
@@ -12,11 +12,10 @@ LEASE_S, DEADLINE_S, MARGIN_S = 4, 10, 2
 
 @pytest.fixture(scope="module", params=[60, -60], ids=["ahead", "behind"])
 def stack(request, kafka):
-    s = Stack(kafka, workers=2, clock_off_s=request.param, settings={"worker": {"lease_ms": LEASE_S * 1000}}).start()
+    s = Stack(kafka, workers=2, clock_off_s=request.param, settings={"worker": {"lease_ms": LEASE_S * 1000}})
     s.off = request.param
-    yield s
-    wrong = s.close()
-    assert not wrong, "\n".join(wrong)
+    with serving(s):
+        yield s
 
 
 def test_store_is_off_and_answers_are_not(stack, ask):
