@@ -55,7 +55,7 @@ static void reply(struct bsim_api *a, struct http_request *req, enum bsim_call c
                   const struct bsim_result *result)
 {
     struct buf out;
-    buf_init(&out, 65536);
+    buf_init(&out, BODY_MAX_BYTES);
     bsim_result_write(a->platform, result, call, &out);
     add_number_header(req, "x-ogw-ratelimit-reset", result->reset_s);
     http_reply(req, result->status, "application/json; charset=utf-8", &out);

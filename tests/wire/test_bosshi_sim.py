@@ -180,6 +180,7 @@ def test_serve_is_driven_by_its_control_port(tmp_path):
         assert [x["rule"] for x in platform.broken()] == ["overlap"]
         long = platform.ask("嗨", chat_id="c" * 100000, event_id="e" * 100000, message_id="m" * 100000, open_id="o" * 100000)
         assert [set(v) for v in long.values()] == [{"e"}, {"m"}, {"c"}] and {len(v) for v in long.values()} == {100000}
+        platform.wait("its answer", lambda: [x for x in platform.log(type="update", chat_id=long["chat_id"]) if x["text"] == "你好"])
         with pytest.raises(AssertionError, match="challenge is longer"):
             platform.challenge(challenge="c" * 256)
         bot.status = 503
