@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #define BOT BYTES_LIT("helpdesk")
-#define PATIENCE_MS 15000
+#define PATIENCE_MS 60000
 
 struct rig {
     struct test_redis *redis;
