@@ -2,9 +2,9 @@
 
 #include "base/crash_point.h"
 #include "bosshi_event.h"
+#include "json/json_pick.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
-#include "json/json_pick.h"
 
 #define CHALLENGE_FRAME_BYTES 64
 

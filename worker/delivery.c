@@ -1,7 +1,7 @@
 #include "delivery.h"
 
-#include "metrics/metrics.h"
 #include "json/json_writer.h"
+#include "metrics/metrics.h"
 
 #include <ctype.h>
 

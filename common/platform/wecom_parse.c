@@ -1,5 +1,5 @@
-#include "platform/wecom.h"
 #include "json/json_pick.h"
+#include "platform/wecom.h"
 
 static bool is_string(const struct json *j)
 {

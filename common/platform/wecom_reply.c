@@ -1,5 +1,5 @@
-#include "platform/wecom_frame.h"
 #include "json/json_writer.h"
+#include "platform/wecom_frame.h"
 
 void wecom_write_stream(struct buf *plain, struct bytes stream_id, bool finish,
                         struct bytes content)

@@ -1,8 +1,8 @@
 /* What the codec costs per call, on one thread, without any I/O. */
 #include "envelope/envelope.h"
+#include "json/json_writer.h"
 #include "platform/bosshi.h"
 #include "platform/wecom.h"
-#include "json/json_writer.h"
 
 #include <stdio.h>
 #include <time.h>

@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "http/http_server.h"
-#include "llm_script.h"
 #include "json/json.h"
 #include "json/json_writer.h"
+#include "llm_script.h"
 
 #include <getopt.h>
 #include <signal.h>

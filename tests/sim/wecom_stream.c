@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "wecom_rules.h"
 #include "json/json_writer.h"
+#include "wecom_rules.h"
 
 enum { MSGID_BYTES = 16, REASON_BYTES = 512 };
 

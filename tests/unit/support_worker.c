@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "support_config.h"
 #include "json/json_writer.h"
+#include "support_config.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

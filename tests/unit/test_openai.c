@@ -1,7 +1,7 @@
 /* The openai pipeline against a server of its own, one row per thing that servers do. */
 #include "http/http_server.h"
-#include "pipelines/pipeline.h"
 #include "json/json.h"
+#include "pipelines/pipeline.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

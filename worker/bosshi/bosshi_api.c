@@ -3,9 +3,9 @@
 #include "base/map.h"
 #include "base/utf8.h"
 #include "bosshi/bosshi_wire.h"
+#include "json/json.h"
 #include "log/log.h"
 #include "metrics/metrics.h"
-#include "json/json.h"
 
 #include <inttypes.h>
 

@@ -3,10 +3,10 @@
 #include "base/map.h"
 #include "base/random.h"
 #include "crypto/crypto.h"
-#include "log/log.h"
-#include "metrics/metrics.h"
 #include "json/json.h"
 #include "json/json_writer.h"
+#include "log/log.h"
+#include "metrics/metrics.h"
 
 #include <inttypes.h>
 

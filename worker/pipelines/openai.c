@@ -8,12 +8,12 @@
  * comments. Error texts of the other side are not passed on: some quote the key or the
  * question; only words that are plain identifiers are. */
 #include "base/list.h"
-#include "metrics/metrics.h"
-#include "pipelines/pipeline.h"
-#include "sse.h"
 #include "json/json.h"
 #include "json/json_pick.h"
 #include "json/json_writer.h"
+#include "metrics/metrics.h"
+#include "pipelines/pipeline.h"
+#include "sse.h"
 
 enum {
     DOCUMENT_MAX_BYTES = 4 << 20, /* an answer that came as one JSON document */
