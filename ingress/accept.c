@@ -5,6 +5,8 @@
 #include "log/log.h"
 #include "metrics/metrics.h"
 
+#include <inttypes.h>
+
 #define LETTER_KIND_MAX_BYTES 256 /* an event's kind is the peer's string */
 
 struct acceptance {
@@ -126,8 +128,9 @@ static enum brg_err produce_letter(struct ingress *in, const struct message *m,
                                    const char *type, const char *why, bus_delivery_cb *report,
                                    void *arg)
 {
-    enum { OWN_HEADERS = 3 };
+    enum { OWN_HEADERS = 6, NUMBER_CHARS = 24 };
     struct bus_header headers[ENVELOPE_HEADERS_MAX + OWN_HEADERS];
+    char first[NUMBER_CHARS], last[NUMBER_CHARS];
     const struct envelope *e = &in->envelope;
     enum brg_err err = envelope_encode(&in->envelope, m, type, in->crypto);
     if (err)
@@ -136,7 +139,12 @@ static enum brg_err produce_letter(struct ingress *in, const struct message *m,
     for (size_t i = 0; i < count; i++)
         headers[i] = (struct bus_header){e->headers[i].name, e->headers[i].value};
     headers[count++] = (struct bus_header){"bb-reason", BYTES_LIT("unacceptable")};
+    snprintf(first, sizeof(first), "%" PRId64, m->received_at_ms);
+    snprintf(last, sizeof(last), "%" PRId64, store_now_ms(in->store));
+    headers[count++] = (struct bus_header){"bb-attempts", BYTES_LIT("0")};
     headers[count++] = (struct bus_header){"bb-error", bytes_of_str(why)};
+    headers[count++] = (struct bus_header){"bb-first", bytes_of_str(first)};
+    headers[count++] = (struct bus_header){"bb-last", bytes_of_str(last)};
     if (!m->raw && m->raw_text.len == 0)
         headers[count++] = (struct bus_header){"bb-value", BYTES_LIT("cut")};
     struct bus_record record = {

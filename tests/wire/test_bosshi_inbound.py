@@ -417,8 +417,9 @@ def test_unusable_is_taken_and_dead_lettered(inbound, message, why):
     taken(PLAIN.push(inbound.ports[0], event))
     letter = inbound.records("dlq", with_id(PLAIN, event))[0]
     assert letter["headers"]["bb-reason"] == "unacceptable" and letter["headers"]["bb-error"] == why
-    assert letter["headers"]["ce_type"] == "botbridge.request.v1"
+    assert letter["headers"]["ce_type"] == "botbridge.request.v1" and letter["headers"]["bb-attempts"] == "0"
     value = json.loads(letter["payload"])
+    assert int(letter["headers"]["bb-first"]) == value["received_at"] and letter["headers"]["bb-last"].isdigit()
     assert value["raw"]["header"]["event_id"] == event["header"]["event_id"] and "token" not in value["raw"]["header"]
     assert not [r for r in inbound.records("requests") if with_id(PLAIN, event)(r)]
 
