@@ -248,12 +248,6 @@ static void check_bosshi(struct reader *r, const struct config_bot *bot, const c
 {
     const struct config_bosshi *b = &bot->bosshi;
     char key[CONFIG_PATH_BYTES];
-    if (b->max_age_ms > b->dedup_ttl_ms) {
-        /* A repeat of an event that is still young enough must find its record. */
-        config_path(key, path, BYTES_LIT("max_age_ms"));
-        config_mistake(r, key, "at most dedup_ttl_ms (%" PRId64 ") expected, %" PRId64 " given",
-                       b->dedup_ttl_ms, b->max_age_ms);
-    }
     if (b->check_signature && b->keys.encrypt_key_count == 0) {
         config_path(key, path, BYTES_LIT("check_signature"));
         config_mistake(r, key, "needs encrypt_key");

@@ -374,12 +374,12 @@ static const struct config_key bosshi_keys[] = {
      .type = KEY_STRINGS,
      .offset = BOSSHI(bot_names),
      .help = "Names of the bot, for the same where its id is not known."},
-    NUMBER("max_age_ms", KEY_MS, BOSSHI(max_age_ms), 8 * HOUR_MS, MINUTE_MS, 168 * HOUR_MS,
-           "A question older than this is not answered but dead-lettered as `expired`; at "
-           "most `dedup_ttl_ms`."),
-    NUMBER("dedup_ttl_ms", KEY_MS, BOSSHI(dedup_ttl_ms), 9 * HOUR_MS, MINUTE_MS, 168 * HOUR_MS,
-           "How long an event is remembered; the platform repeats for 7.5 hours, so keep it "
-           "above 8."),
+    NUMBER("max_age_ms", KEY_MS, BOSSHI(max_age_ms), 8 * HOUR_MS, 1000, 876000 * HOUR_MS,
+           "A question older than this is not answered but dead-lettered as `expired`."),
+    NUMBER(
+        "dedup_ttl_ms", KEY_MS, BOSSHI(dedup_ttl_ms), 9 * HOUR_MS, MINUTE_MS, 168 * HOUR_MS,
+        "How long an event is remembered, or for `max_age_ms` where that is longer (a week at "
+        "most); the platform repeats for 7.5 hours, so keep it above 8."),
     TEXT("api_base", KEY_HTTP_URL, BOSSHI(api_base), "https://hi-open.zhipin.com", 0,
          "Host of the API, without a path."),
     TEXT("token_path", KEY_TEXT, BOSSHI(token_path),

@@ -311,8 +311,6 @@ static const struct mistake bosshi_mistakes[] = {
             "bots[0].nonce_header: is no name of an HTTP header"),
     MISTAKE(bots, BOSSHI_WITH("\"check_signature\":true"),
             "bots[0].check_signature: needs encrypt_key"),
-    MISTAKE(bots, BOSSHI_WITH("\"dedup_ttl_ms\":28799999"),
-            "bots[0].max_age_ms: at most dedup_ttl_ms (28799999) expected, 28800000 given"),
     MISTAKE(bots, BOSSHI_WITH("\"api_errors\":[]"),
             "bots[0].api_errors: object expected, list given"),
     MISTAKE(bots, BOSSHI_WITH("\"api_errors\":{\"99991400\":\"later\",\"x\":\"stop\"}"),

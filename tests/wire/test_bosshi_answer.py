@@ -39,6 +39,16 @@ def test_an_answered_event_is_remembered_for_as_long_as_it_may_come_again(scene)
     assert int(scene.stack.redis.cmd("PTTL", f"bb:{{{stream}}}:m")) > 8 * 3600 * 1000
 
 
+def test_any_age_may_be_answered_and_is_remembered(make_scene):
+    """Years, as in the example of the documents; a time to remember that is shorter than the age is no contradiction."""
+    scene = make_scene(bot={"max_age_ms": 100 * 365 * 86400 * 1000, "dedup_ttl_ms": 60000})
+    q = scene.ask("tokens=5 rate=20", age_ms=6 * 365 * 86400 * 1000)
+    scene.platform.answer(q, until=lambda text: text.endswith(q.expected))
+    stream = scene.settled(q)["stream"]
+    assert scene.dead_of(q) == []
+    assert 6 * 86400 * 1000 < int(scene.stack.redis.cmd("PTTL", f"bb:{{{stream}}}:m")) <= 7 * 86400 * 1000
+
+
 def test_updates_are_coalesced_and_one_at_a_time(scene):
     q = scene.ask("tokens=80 rate=40")
     scene.platform.fault(on="update", delay_ms=700, times=3)

@@ -53,6 +53,15 @@ int64_t session_now(const struct session *s)
     return loop_now_ms(s->worker->loop);
 }
 
+/* A repeat of an event that is young enough must find its record; after days none comes. */
+static int64_t remembered_ms(const struct config_bosshi *app)
+{
+    enum { REMEMBERED_MAX_MS = 7 * 24 * 3600 * 1000 };
+    int64_t young_ms =
+        app->max_age_ms < REMEMBERED_MAX_MS ? app->max_age_ms : REMEMBERED_MAX_MS;
+    return young_ms > app->dedup_ttl_ms ? young_ms : app->dedup_ttl_ms;
+}
+
 struct store_stream session_stream(const struct session *s)
 {
     return (struct store_stream){
@@ -61,7 +70,7 @@ struct store_stream session_stream(const struct session *s)
         .start_at_ms = s->start_at_ms,
         .deadline_at_ms = s->deadline_at_ms,
         .ttl_ms = s->bot && s->bot->platform == PLATFORM_BOSSHI
-                      ? s->bot->bosshi.dedup_ttl_ms
+                      ? remembered_ms(&s->bot->bosshi)
                       : s->worker->config->store.stream_ttl_ms,
     };
 }
