@@ -299,6 +299,14 @@ static void on_missing(struct refresh *p, struct record *r)
     }
 }
 
+/* A worker that could not read a record does not always know whose it was: its end is for
+ * whoever has its id. */
+static bool is_foreign(const struct refresh *p, const struct store_reply *reply)
+{
+    bool is_known = reply->state != STREAM_MISSING && reply->bot.len > 0;
+    return is_known && !bytes_eq(reply->bot, bot_of(p));
+}
+
 /* The call that was awaited has come: false when there is nothing more to do. */
 static bool resume(struct refresh *p, const struct store_reply *reply)
 {
@@ -319,7 +327,7 @@ static bool resume(struct refresh *p, const struct store_reply *reply)
 static void take(struct refresh *p, const struct store_reply *reply)
 {
     struct ingress *in = p->reply.in;
-    if (reply->state != STREAM_MISSING && !bytes_eq(reply->bot, bot_of(p))) {
+    if (is_foreign(p, reply)) {
         if (p->is_shadow) { /* the shadow's id holds the bot: a broken record */
             answer_from_memory(p);
             return;

@@ -105,6 +105,7 @@ struct envelope_hint {
     int64_t start_at_ms;     /* 0 when absent */
     int64_t deadline_at_ms;  /* 0 when absent */
     struct bytes traceparent;
+    struct bytes bot; /* empty when ce_source is not an ingress's */
 };
 
 typedef struct bytes envelope_header_fn(const char *name, void *arg); /* empty when absent */

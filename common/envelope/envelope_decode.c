@@ -14,11 +14,27 @@ static int64_t header_time(struct bytes text)
     return bytes_to_i64(text, &ms) && is_time(ms) ? ms : 0;
 }
 
+/* From "/botbridge/{platform}/{bot}". */
+static struct bytes source_bot(struct bytes source)
+{
+    static const struct bytes none = {0};
+    const struct bytes head = BYTES_LIT("/botbridge/");
+    if (!bytes_starts_with(source, head))
+        return none;
+    struct bytes rest = bytes_of(source.ptr + head.len, source.len - head.len);
+    const char *slash = memchr(rest.ptr, '/', rest.len);
+    if (!slash)
+        return none;
+    size_t skip = (size_t)(slash - rest.ptr) + 1;
+    return bytes_of(rest.ptr + skip, rest.len - skip);
+}
+
 void envelope_read_hint(envelope_header_fn *header, void *arg, struct envelope_hint *hint)
 {
     *hint = (struct envelope_hint){.start_at_ms = header_time(header("bb-start", arg))};
     hint->deadline_at_ms = header_time(header("bb-deadline", arg));
     hint->traceparent = header("traceparent", arg);
+    hint->bot = source_bot(header("ce_source", arg));
     if (!stream_id_parse(header("bb-stream", arg), &hint->stream))
         hint->stream.text[0] = 0;
 }

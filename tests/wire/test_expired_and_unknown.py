@@ -49,6 +49,7 @@ def produce(stack, bot, start_at, deadline_at, text="旧问题"):
 def reason_of(stack, msgid, seconds):
     letters = stack.records("dlq", lambda r: msgid in r["payload"], seconds)
     assert len([r for r in letters if msgid in r["payload"]]) == 1
+    assert letters[0]["headers"]["bb-error"]
     return letters[0]["headers"]["bb-reason"]
 
 

@@ -1,8 +1,12 @@
 """The record between the programs: a CloudEvent in binary mode."""
 import json
 import re
+import subprocess
 import time
 
+import pytest
+
+from stack import wait_for
 from wecom import stream_id
 
 
@@ -37,12 +41,30 @@ def test_answer_is_published_for_audit(stack, ask):
     assert len(found) == 1 and json.loads(found[0]["payload"])["text"] == q.expected
 
 
+def produce(stack, value, *headers):
+    argv = ["kcat", "-P", "-b", stack.kafka.servers, "-t", f"{stack.prefix}.requests", "-k", "k"]
+    subprocess.run(argv + [a for h in headers for a in ("-H", h)], input=value.encode(), check=True, timeout=20)
+
+
 def test_unreadable_record_is_dead_lettered_and_stops_nothing(stack, ask):
-    import subprocess
     junk = "junk-" + stack.prefix
-    subprocess.run(["kcat", "-P", "-b", stack.kafka.servers, "-t", f"{stack.prefix}.requests", "-k", "k"], input=junk.encode(), check=True, timeout=20)
+    produce(stack, junk)
     letters = stack.records("dlq", lambda r: r["payload"] == junk, 20)
     assert len(letters) == 1 and letters[0]["headers"]["bb-reason"] == "unreadable"
+    assert letters[0]["headers"]["bb-error"].startswith("the value is not JSON")
     q = ask(stack)
     q.send()
     assert q.follow(30).final == q.expected
+
+
+@pytest.mark.parametrize("source", ["ce_source=/botbridge/wecom/main", "ce_source=elsewhere"])
+def test_unreadable_record_ends_its_bubble(stack, ask, source):
+    """By its headers alone; with the bot's own words where they tell whose it was."""
+    q = ask(stack)
+    q.id = stream_id(stack.bot.name, q.msgid)
+    now = int(time.time() * 1000)
+    produce(stack, "junk", f"bb-stream={q.id}", f"bb-start={now}", f"bb-deadline={now + 340_000}", source)
+    wait_for("the end", lambda: stack.redis.cmd("HGET", f"bb:{{{q.id}}}:m", "state") == "final")
+    q.poll()
+    assert q.finish and (q.final == stack.bot.apology_text) == source.endswith("/main")
+    q.send()        # whoever asks it again hears the same

@@ -99,7 +99,7 @@ static struct bytes record_header(const char *name, void *arg)
     return bus_message_header(arg, name);
 }
 
-bool session_message(const struct session *s, struct message *m, struct json **root)
+bool session_message(struct session *s, struct message *m, struct json **root)
 {
     struct envelope_hint hint;
     struct bus_message_info info;
@@ -111,6 +111,7 @@ bool session_message(const struct session *s, struct message *m, struct json **r
         return true;
     log_warn("session", "unreadable", "topic=%s partition=%d offset=%" PRId64 " why=\"%s\"",
              info.topic, (int)info.partition, info.offset, error.text);
+    snprintf(s->error, sizeof(s->error), "%.*s", SESSION_ERROR_BYTES - 1, error.text);
     return false;
 }
 
@@ -135,7 +136,7 @@ static void take_unreadable(struct session *s)
     s->id = hint.stream;
     s->start_at_ms = hint.start_at_ms;
     s->deadline_at_ms = hint.deadline_at_ms;
-    s->bot_name = brg_strdup("");
+    s->bot_name = bytes_dup(hint.bot);
     enter_lane_of_its_own(s);
 }
 

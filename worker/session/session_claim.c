@@ -42,6 +42,8 @@ static void set_limits(struct session *s)
 /* False: waits for a reload, which may be under way. */
 static bool is_bot_settled(struct session *s)
 {
+    if (s->fate == FATE_UNREADABLE && !s->bot && find_bot(s))
+        set_limits(s); /* its bubble ends with the bot's own words */
     if (s->fate == FATE_UNREADABLE || s->fate == FATE_UNKNOWN_BOT || s->bot)
         return true;
     if (find_bot(s)) {
@@ -57,6 +59,7 @@ static bool is_bot_settled(struct session *s)
     int64_t left_ms = s->arrived_ms + UNKNOWN_BOT_MS - session_now(s);
     if (left_ms <= 0) {
         s->fate = FATE_UNKNOWN_BOT;
+        snprintf(s->error, sizeof(s->error), "no bot of this name is configured");
         return true;
     }
     log_warn("session", "unknown_bot", "stream=%s bot=%s left_ms=%" PRId64, s->id.text,

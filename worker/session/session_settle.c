@@ -196,11 +196,18 @@ static void on_event(enum brg_err err, const char *reason, void *arg)
     on_delivered(arg, OWE_EVENT, err, reason);
 }
 
+/* Nothing failed where a question was only too old. */
+static const char *dead_error(const struct session *s)
+{
+    bool is_old = s->error[0] == '\0' && strcmp(s->dead_reason, "expired") == 0;
+    return is_old ? "not begun while an answer was of use" : s->error;
+}
+
 static enum brg_err produce_dead_letter(struct session *s)
 {
     struct dead_letter letter = {
         .reason = s->dead_reason,
-        .error = s->error,
+        .error = dead_error(s),
         .attempts = s->attempts,
         .first_ms = s->claimed_at_ms > 0 ? s->claimed_at_ms : clock_wall_ms(),
         .last_ms = s->ended_at_ms > 0 ? s->ended_at_ms : clock_wall_ms(),
