@@ -250,6 +250,20 @@ static void a_method_that_is_refused_is_the_path(void **state)
     assert_int_equal(s->other.count, 1);
 }
 
+static void a_code_of_404_is_not_found_under_any_status(void **state)
+{
+    static const struct answer refused[] = {{200, "{\"code\":404}", NULL, NULL},
+                                            {400, "{\"code\":404}", NULL, NULL}};
+    struct scene *s = *state;
+    api_configure(s, "\"reply_mode\":\"reply\"");
+    ANSWERS(s->other, refused);
+    (void)reply_to(s, "q1~");
+    (void)reply_to(s, "q2~");
+    (void)reply_to(s, "q3~");
+    assert_int_equal(s->send.count, 3);
+    assert_int_equal(s->other.count, 2);
+}
+
 /* --- pace --- */
 
 static void paces_each_chat(void **state)
@@ -283,6 +297,7 @@ int main(void)
         TEST(a_message_that_is_not_found_is_answered_in_the_chat),
         TEST(two_messages_that_are_not_found_are_the_path),
         TEST(a_method_that_is_refused_is_the_path),
+        TEST(a_code_of_404_is_not_found_under_any_status),
         TEST(paces_each_chat),
     };
     return cmocka_run_group_tests(tests, config_files_begin, config_files_end);

@@ -322,12 +322,22 @@ static bool again_with_new_token(struct bosshi_call *c, const struct bosshi_resu
     return true;
 }
 
+/* As the status, or as the code of the platform's gateway under another one; else 0. */
+static int not_found(const struct bosshi_call *c, const struct bosshi_result *result)
+{
+    bool is_refused =
+        result->outcome == BOSSHI_CALL_STOP || result->outcome == BOSSHI_CALL_NO_CARD;
+    if (c->status == 404 || c->status == 405)
+        return c->status;
+    return is_refused && (result->code == 404 || result->code == 405) ? (int)result->code : 0;
+}
+
 /* 404 is the path, or one message that was deleted: two unlike messages in a row are the path.
  * A method that is refused (405) is no message's matter. */
-static void learn_no_reply(struct bosshi_call *c)
+static void learn_no_reply(struct bosshi_call *c, int status)
 {
     struct habit *h = habit_of(c->api, c->app);
-    bool is_path = c->status == 405 || (h->unfound && strcmp(h->unfound, c->reply_to) != 0);
+    bool is_path = status == 405 || (h->unfound && strcmp(h->unfound, c->reply_to) != 0);
     free(h->unfound);
     h->unfound = is_path ? NULL : brg_strdup(c->reply_to);
     if (!is_path)
@@ -350,9 +360,10 @@ static bool again_as_send(struct bosshi_call *c, const struct bosshi_result *res
         return false;
     if (result->outcome == BOSSHI_CALL_DONE)
         learn_reply(c);
-    if (c->status != 404 && c->status != 405)
+    int status = not_found(c, result);
+    if (status == 0)
         return false;
-    learn_no_reply(c);
+    learn_no_reply(c, status);
     c->kind = CALL_SEND;
     free(c->url);
     c->url = c->send_url;
