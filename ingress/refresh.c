@@ -188,8 +188,11 @@ static void answer_from_memory(struct refresh *p)
     struct record r;
     if (!p->is_shadow && recall_is_foreign(p->reply.in->recall, key_of(p), bot_of(p)))
         enter_shadow(p);
-    if (!recall(p, &r))
+    if (!recall(p, &r)) {
         r = new_unknown(p);
+        if (!p->is_shadow) /* only the store can say that nobody knows it */
+            r.state = STREAM_OPEN;
+    }
     enum stream_reason reason = due(p, &r);
     if (reason != REASON_NONE) {
         struct store_stream stream = stream_of(p, &r);

@@ -106,11 +106,25 @@ def test_streams_end_without_a_store(kafka, make_stack, ask):
     assert not q.send()["finish"]
     q.follow(8 + 6 * SLOW, every=0.5)
     assert q.final == s.bot.notice_text
-    unknown = ask(s)
-    unknown.id, unknown.begin = "nobody-gave-this-out", 0
-    unknown.poll()
-    assert unknown.shown == [s.bot.placeholder]
-    assert unknown.follow(8 * SLOW, every=0.5).final == s.bot.lost_text
+    unheard = ask(s)    # whether anybody knows it, only the store can say: it has its whole time
+    unheard.id, unheard.begin = "nobody-gave-this-out", 0
+    unheard.poll()
+    assert unheard.shown == [s.bot.placeholder]
+    assert unheard.follow(8 + 6 * SLOW, every=0.5).final == s.bot.notice_text
+
+
+def test_polls_at_an_ingress_that_never_heard_of_the_question(kafka, make_stack, ask):
+    """The store is away for longer than an unknown stream lasts: the answer comes all the same, in the same bubble."""
+    s = make_stack(kafka, ingresses=2, settings={"ingress": {"unknown_ms": 1000, "poll_hold_ms": 200}})
+    s.redis.process.kill()
+    q = ask(s)
+    assert not q.send(s.ports[0])["finish"]
+    q.ports = [s.ports[1]]
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        assert not q.poll()["finish"]
+    s.redis.start()
+    assert q.follow(30 * SLOW).final == q.expected
 
 
 def test_an_end_that_the_store_forgot_stays_an_end(kafka, make_stack, ask):
