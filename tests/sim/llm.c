@@ -473,7 +473,7 @@ static int tell_answers(const char *question, const struct llm_script *defaults)
     return BRG_EXIT_DONE;
 }
 
-static int usage(void)
+static int usage(FILE *to)
 {
     fputs(
         "usage: botbridge-sim llm [--listen 127.0.0.1:PORT] [--script 'tokens=40 rate=10 …']\n"
@@ -488,8 +488,8 @@ static int usage(void)
         "GET /calls[?question=TEXT][&times=1] lists the calls that arrived; with times what "
         "was\n"
         "written when: end in bytes, wall clock in ms.\n",
-        stderr);
-    return BRG_EXIT_USAGE;
+        to);
+    return to == stdout ? BRG_EXIT_DONE : BRG_EXIT_USAGE;
 }
 
 int llm_main(int argc, char **argv)
@@ -497,6 +497,7 @@ int llm_main(int argc, char **argv)
     static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
                                             {"script", required_argument, NULL, 's'},
                                             {"answer", required_argument, NULL, 'a'},
+                                            {"help", no_argument, NULL, 'h'},
                                             {0}};
     const char *listen = "127.0.0.1:0", *question = NULL;
     struct llm_script defaults = llm_script_defaults;
@@ -515,10 +516,10 @@ int llm_main(int argc, char **argv)
             llm_script_of(buf_bytes(&script), &llm_script_defaults, &defaults);
             buf_free(&script);
         } else {
-            return usage();
+            return usage(opt == 'h' ? stdout : stderr);
         }
     }
     if (optind != argc)
-        return usage();
+        return usage(stderr);
     return question ? tell_answers(question, &defaults) : serve(listen, &defaults);
 }
