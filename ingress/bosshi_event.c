@@ -243,12 +243,25 @@ static void add_people(struct event *e, const struct bosshi_message *m)
         out->sent_at_ms = m->created_ms;
 }
 
-/* Nobody answers what was not sent by a person, or by the bot itself: no loops. */
+static bool mentions(const struct bosshi_message *m, const char *open_id)
+{
+    for (size_t i = 0; i < json_length(m->mentions); i++) {
+        const struct json *id = json_at(json_item(m->mentions, i), "/id/open_id");
+        if (bytes_eq_str(json_string(id), open_id))
+            return true;
+    }
+    return false;
+}
+
+/* Nobody answers what was not sent by a person, or by the bot itself: no loops. Who mentions
+ * the bot is not the bot, though the example of the platform's documents has one id for both.
+ */
 static bool is_question(const struct event *e, const struct bosshi_event *event,
                         const struct bosshi_message *m)
 {
     const struct config_bosshi *b = settings_of(e);
-    bool is_own = *b->bot_open_id && bytes_eq_str(m->sender.open_id, b->bot_open_id);
+    bool is_own = *b->bot_open_id && bytes_eq_str(m->sender.open_id, b->bot_open_id) &&
+                  !mentions(m, b->bot_open_id);
     return bosshi_is_wanted(event->type, b->event_types) && m->is_by_user && !is_own;
 }
 

@@ -305,6 +305,12 @@ def test_its_own_message_is_no_question(inbound):
     push_and_read(inbound, KNOWN, event, "events")
 
 
+def test_who_mentions_the_bot_is_not_the_bot(inbound):
+    """In the documents' example both have one id: tried with the bot's own, it is a question."""
+    event = KNOWN.event("@_user_1 hello", "ou_bot", message={"chat_type": "group", "mentions": [{"key": "@_user_1", "id": {"open_id": "ou_bot"}, "name": "Tom"}]})
+    assert push_and_read(inbound, KNOWN, event)[1]["text"] == "hello"
+
+
 def test_configured_event_types_are_questions(inbound):
     push_and_read(inbound, KNOWN, KNOWN.event(header={"event_type": "x.y_v3"}))
 
