@@ -35,6 +35,9 @@ static struct metric gauges[] = {
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_entries_limit", NULL, "Their bound."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_bytes", NULL, "Bytes they take."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_memory_bytes_limit", NULL, "Their bound."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_owed_opens", NULL,
+           "Streams opened that the store does not know yet."),
+    METRIC(METRIC_GAUGE, "botbridge_ingress_owed_opens_limit", NULL, "Their bound."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_owed_closes", NULL,
            "Ends told to users that the store does not know yet."),
     METRIC(METRIC_GAUGE, "botbridge_ingress_owed_closes_limit", NULL, "Their bound."),
@@ -54,8 +57,10 @@ static void on_scrape(void *arg)
         (int64_t)recall_entries_limit(in->recall),
         (int64_t)recall_bytes(in->recall),
         (int64_t)recall_bytes_limit(in->recall),
-        (int64_t)owed_count(in->owed),
-        (int64_t)owed_limit(in->owed),
+        (int64_t)owed_count(in->owed_opens),
+        (int64_t)owed_limit(in->owed_opens),
+        (int64_t)owed_count(in->owed_closes),
+        (int64_t)owed_limit(in->owed_closes),
         (int64_t)admission_users(in->admission),
         (int64_t)admission_users_limit(in->admission),
         store_is_up(in->store),
@@ -126,8 +131,14 @@ static void on_store(bool is_up, bool is_loss, void *arg)
     (void)is_loss; /* a record that is gone is made again when it is polled */
     if (!is_up)
         return;
-    owed_store_up(in->owed);
+    owed_store_up(in->owed_opens);
+    owed_store_up(in->owed_closes);
     refresh_store_up(in);
+}
+
+static size_t unwritten(const struct ingress *in)
+{
+    return owed_count(in->owed_opens) + owed_count(in->owed_closes);
 }
 
 /* What the drain has still to wait for: looked at every LOOK_AGAIN_MS, because it ends by
@@ -142,7 +153,7 @@ static void drain(struct ingress *in)
     }
     bool is_finished = http_server_open_requests(in->server) == 0;
     bool is_flushed = bus_producer_queued(in->producer) == 0 &&
-                      (owed_count(in->owed) == 0 || !store_is_up(in->store));
+                      (unwritten(in) == 0 || !store_is_up(in->store));
     if (in->phase == INGRESS_FINISHING && (is_finished || spent_ms >= FINISH_MS)) {
         set_phase(in, INGRESS_FLUSHING, LOOK_AGAIN_MS);
     } else if (in->phase == INGRESS_FLUSHING &&
@@ -150,7 +161,7 @@ static void drain(struct ingress *in)
         in->phase = INGRESS_ENDED;
         log_info("ingress", "drained", "unanswered=%zu unacknowledged=%u unwritten=%zu",
                  http_server_open_requests(in->server), bus_producer_queued(in->producer),
-                 owed_count(in->owed));
+                 unwritten(in));
         loop_stop(in->loop);
     } else {
         loop_timer_set(in->loop, &in->timer, LOOK_AGAIN_MS);
@@ -199,7 +210,9 @@ static bool start_store(struct ingress *in, struct brg_error *error)
     in->store = store_new(in->loop, &options, error);
     if (!in->store)
         return false;
-    in->owed = owed_new(in->loop, in->store, (size_t)c->ingress.owed_closes);
+    in->owed_opens = owed_new(in->loop, in->store, OWED_OPENS, (size_t)c->ingress.owed_opens);
+    in->owed_closes =
+        owed_new(in->loop, in->store, OWED_CLOSES, (size_t)c->ingress.owed_closes);
     store_watch(in->store, on_store, in);
     return true;
 }
@@ -299,8 +312,10 @@ void ingress_free(struct ingress *in)
         bus_producer_free(in->producer);
     if (in->store)
         store_free(in->store);
-    if (in->owed)
-        owed_free(in->owed);
+    if (in->owed_opens)
+        owed_free(in->owed_opens);
+    if (in->owed_closes)
+        owed_free(in->owed_closes);
     admission_free(in->admission);
     recall_free(in->recall);
     envelope_free(&in->envelope);

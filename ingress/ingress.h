@@ -23,7 +23,7 @@ enum ingress_phase {
     INGRESS_SERVING,   /* announced */
     INGRESS_ACCEPTING, /* draining: unready, but balancers may still send new connections */
     INGRESS_FINISHING, /* draining: listener closed, open requests are answered */
-    INGRESS_FLUSHING,  /* draining: Kafka's reports and owed closes are awaited */
+    INGRESS_FLUSHING,  /* draining: Kafka's reports and what is owed to the store are awaited */
     INGRESS_ENDED,     /* the loop is stopped */
 };
 
@@ -38,7 +38,7 @@ struct ingress {
     struct http_admin *admin;
     struct admission *admission;
     struct recall *recall;
-    struct owed *owed;
+    struct owed *owed_opens, *owed_closes;
     struct list held; /* polls that wait for the store to come back */
     size_t held_count;
     char topics[BUS_TOPIC_COUNT][BUS_TOPIC_NAME_BYTES]; /* fixed at start */

@@ -23,6 +23,8 @@ struct publish {
     struct reply reply;
     enum publish_state state;
     unsigned awaited;         /* calls that will come: open, report, close */
+    bool is_opened;           /* in the store, as far as is known */
+    bool is_accepted;         /* by Kafka */
     struct wheel_timer timer; /* the gate in OPENING, patience in CLOSING */
     enum stream_reason end;   /* in CLOSING: busy, or stopped when it never can be accepted;
                                * none when the user was told another end meanwhile */
@@ -174,7 +176,7 @@ static void owe_close(struct publish *p)
 {
     struct store_stream stream = stream_of(p);
     if (p->end != REASON_NONE)
-        owed_close(p->reply.in->owed, &stream, p->end);
+        owed_add(p->reply.in->owed_closes, &stream, p->end);
 }
 
 static void on_closed(const struct store_reply *reply, void *arg)
@@ -256,6 +258,14 @@ static void write_letter(struct publish *p, const char *why, enum accept_letter 
         say_busy(p, why);
 }
 
+/* Whoever does not remember it would take it for unknown when it is polled, and call it lost
+ * before a worker has it. */
+static void owe_open(struct publish *p)
+{
+    struct store_stream stream = stream_of(p);
+    owed_add(p->reply.in->owed_opens, &stream, REASON_NONE);
+}
+
 static void on_accepted(enum brg_err err, const char *reason, void *arg)
 {
     struct publish *p = arg;
@@ -271,6 +281,9 @@ static void on_accepted(enum brg_err err, const char *reason, void *arg)
         return;
     }
     metric_add(&messages[OUTCOME_ACCEPTED], 1);
+    p->is_accepted = true;
+    if (!p->is_opened && p->awaited == 0)
+        owe_open(p);
     answer_from_memory(p);
 }
 
@@ -306,13 +319,16 @@ static void on_opened(const struct store_reply *reply, void *arg)
     p->awaited--;
     struct record r =
         record_of(reply, store_now_ms(p->reply.in->store) + p->reply.bot->stream_deadline_ms);
-    if (reply->outcome == STORE_DONE)
+    p->is_opened = reply->outcome == STORE_DONE;
+    if (p->is_opened)
         note(p, &r);
     if (p->state != PUBLISH_OPENING) { /* late: only noted */
+        if (!p->is_opened && p->is_accepted)
+            owe_open(p);
         free_if_over(p);
         return;
     }
-    if (reply->outcome != STORE_DONE) {
+    if (!p->is_opened) {
         produce(p);
     } else if (reply->state == STREAM_RUN || reply->state == STREAM_FINAL) {
         answer_from_store(p, reply, OUTCOME_REPEAT);

@@ -196,7 +196,7 @@ static void answer_from_memory(struct refresh *p)
     enum stream_reason reason = due(p, &r);
     if (reason != REASON_NONE) {
         struct store_stream stream = stream_of(p, &r);
-        owed_close(p->reply.in->owed, &stream, reason);
+        owed_add(p->reply.in->owed_closes, &stream, reason);
         count_end(p, reason);
         r.state = STREAM_FINAL;
         r.reason = reason;

@@ -130,7 +130,7 @@ struct config {
         int64_t unknown_ms;        /* 60000: how long an unknown id gets the placeholder */
         int64_t memory_entries, memory_bytes; /* what answers while the store is away */
         int64_t queue_messages, queue_kbytes; /* producer */
-        int64_t owed_closes, rate_users;
+        int64_t owed_opens, owed_closes, rate_users;
     } ingress;
     struct {
         char *admin;

@@ -72,6 +72,9 @@ static const struct config_key ingress_keys[] = {
            "Records waiting for Kafka; a full queue answers `busy_text`."),
     NUMBER("queue_kbytes", KEY_INT, SECTION(ingress.queue_kbytes), 65536, 1024, 2097151,
            "The same in KiB."),
+    NUMBER("owed_opens", KEY_INT, SECTION(ingress.owed_opens), 16384, 1, 10000000,
+           "Streams opened while the store is away, kept to be written when it is back; above "
+           "it the oldest is dropped."),
     NUMBER("owed_closes", KEY_INT, SECTION(ingress.owed_closes), 16384, 1, 10000000,
            "Ends told to users while the store is away, kept to be written when it is back; "
            "above it the oldest is dropped."),

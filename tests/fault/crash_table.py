@@ -339,6 +339,27 @@ def without_worker(s):
     return worker
 
 
+def is_open_owed(s):
+    try:
+        return s.stack.metric(s.stack.admin_ports[0], "botbridge_ingress_owed_opens") > 0
+    except OSError:     # it dies while it is asked
+        return False
+
+
+def store_away_at_the_question(s):
+    s.arm()
+    s.stack.redis.process.freeze()
+    try:
+        q = s.question().ask()
+        s.wait("the open to be owed", lambda: s.deaths or is_open_owed(s))
+    finally:
+        s.stack.redis.process.thaw()
+    assert q.watch().final == q.expected
+    s.settle()
+    judge(s)
+    s.check_counts(q)
+
+
 def store_away_at_the_deadline(s):
     worker = without_worker(s)
     s.arm()
@@ -522,7 +543,9 @@ SCENARIOS = [
               "read.answered", "reply.queued:3", "reply.sent:3", "shown.sent", "shown.answered"],
              "one stream id, the answer, one event"),
     Scenario("user who asks too often", "ingress", refused, ["close.sent", "close.answered"], "busy, or accepted by who had not counted", "strict"),
-    Scenario("store away at the deadline", "ingress", store_away_at_the_deadline, ["owed.kept", "owed.sent", "owed.answered"],
+    Scenario("store away at the question", "ingress", store_away_at_the_question, ["owed.kept/open", "owed.sent/open", "owed.answered/open"],
+             "the answer, one event"),
+    Scenario("store away at the deadline", "ingress", store_away_at_the_deadline, ["owed.kept/close", "owed.sent/close", "owed.answered/close"],
              "notice, dead letter `expired`", "brief"),
     Scenario("deadline without a worker", "ingress", ended_by_ingress, ["end.sent", "end.answered"], "notice, dead letter `expired`", "brief"),
     Scenario("question no record can hold", "ingress", unacceptable, ["unacceptable.produced", "unacceptable.reported", "close.sent", "close.answered~0"],

@@ -1,4 +1,4 @@
-/* Ends told while the store was away are in it once it is back. */
+/* Ends told, and streams opened, while the store was away are in it once it is back. */
 #include "owed.h"
 #include "support_redis.h"
 
@@ -14,7 +14,7 @@ struct rig {
     struct test_redis *redis;
     struct loop *loop;
     struct store *store;
-    struct owed *owed;
+    struct owed *owed, *opens;
     struct wheel_timer timer;
     bool (*until)(struct rig *rig);
     int64_t give_up_ms;
@@ -51,7 +51,7 @@ static bool is_down(struct rig *rig)
 
 static bool is_settled(struct rig *rig)
 {
-    return owed_count(rig->owed) == 0;
+    return owed_count(rig->owed) + owed_count(rig->opens) == 0;
 }
 
 static bool was_refused(struct rig *rig)
@@ -66,10 +66,13 @@ static void on_store(bool up, bool is_loss, void *arg)
 {
     struct rig *rig = arg;
     (void)is_loss;
-    if (up)
+    if (up) {
         owed_store_up(rig->owed);
+        owed_store_up(rig->opens);
+    }
 }
 
+/* REASON_NONE: opened. */
 static void owe(struct rig *rig, const char *id, enum stream_reason reason)
 {
     struct store_stream stream = {.id = bytes_of_str(id),
@@ -77,7 +80,7 @@ static void owe(struct rig *rig, const char *id, enum stream_reason reason)
                                   .start_at_ms = 1000,
                                   .deadline_at_ms = 2000,
                                   .ttl_ms = 600000};
-    owed_close(rig->owed, &stream, reason);
+    owed_add(reason == REASON_NONE ? rig->opens : rig->owed, &stream, reason);
 }
 
 static void expect(struct rig *rig, const char *id, const char *field, const char *value)
@@ -118,6 +121,26 @@ static void written_when_the_store_is_back(void **state)
     expect(rig, "away-0", "by", "ingress");
     expect(rig, "away-199", "reason", "deadline");
     expect(rig, "away-199", "deadline_at", "2000");
+}
+
+static void an_open_is_written_when_the_store_is_back_and_undoes_no_end(void **state)
+{
+    struct rig *rig = *state;
+    run_until(rig, is_up);
+    test_redis_kill(rig->redis);
+    run_until(rig, is_down);
+    owe(rig, "asked", REASON_NONE);
+    owe(rig, "asked-ended", REASON_NONE);
+    owe(rig, "asked-ended", REASON_DEADLINE);
+    test_redis_restart(rig->redis);
+    run_until(rig, is_settled);
+    expect(rig, "asked", "state", "open");
+    expect(rig, "asked", "deadline_at", "2000");
+    expect(rig, "asked-ended", "state", "final");
+    owe(rig, "asked-ended", REASON_NONE);
+    run_until(rig, is_settled);
+    expect(rig, "asked-ended", "state", "final");
+    expect(rig, "asked-ended", "reason", "deadline");
 }
 
 static void a_refused_write_is_tried_again(void **state)
@@ -168,7 +191,8 @@ static int set_up(void **state)
                                     .max_outstanding_bytes = 32 << 20};
     rig->store = store_new(rig->loop, &options, &error);
     assert_non_null(rig->store);
-    rig->owed = owed_new(rig->loop, rig->store, 16384);
+    rig->opens = owed_new(rig->loop, rig->store, OWED_OPENS, 16);
+    rig->owed = owed_new(rig->loop, rig->store, OWED_CLOSES, 16384);
     store_watch(rig->store, on_store, rig);
     wheel_timer_init(&rig->timer, look, rig);
     *state = rig;
@@ -179,6 +203,7 @@ static int tear_down(void **state)
 {
     struct rig *rig = *state;
     store_free(rig->store);
+    owed_free(rig->opens);
     owed_free(rig->owed);
     loop_free(rig->loop);
     test_redis_stop(rig->redis);
@@ -192,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_STORE(written_at_once_while_the_store_is_up),
         WITH_STORE(written_when_the_store_is_back),
+        WITH_STORE(an_open_is_written_when_the_store_is_back_and_undoes_no_end),
         WITH_STORE(a_refused_write_is_tried_again),
         WITH_STORE(beyond_the_bound_the_oldest_is_dropped),
     };

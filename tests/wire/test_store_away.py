@@ -127,6 +127,24 @@ def test_polls_at_an_ingress_that_never_heard_of_the_question(kafka, make_stack,
     assert q.follow(30 * SLOW).final == q.expected
 
 
+def test_a_question_of_the_outage_is_known_to_all_when_it_is_over(kafka, make_stack, ask):
+    """Who took it tells the store at once, without a poll, and may die then: the others do not call it lost."""
+    s = make_stack(kafka, ingresses=2, settings={"ingress": {"unknown_ms": 2000}})
+    s.workers[0].terminate()
+    s.redis.process.kill()
+    q = ask(s, ports=[s.ports[1]])
+    assert not q.send(s.ports[0])["finish"]
+    assert s.metric(s.admin_ports[0], "botbridge_ingress_owed_opens") == 1
+    s.redis.start()
+    wait_for("the stream to be open", lambda: s.redis.cmd("HGET", f"bb:{{{q.id}}}:m", "state") == "open", 20 * SLOW)
+    s.ingresses[0].kill()
+    end = time.monotonic() + 3
+    q.follow(10, until=lambda text: time.monotonic() > end)
+    assert not q.finish
+    s.workers[0].start()
+    assert q.follow(40 * SLOW).final == q.expected
+
+
 def test_an_end_that_the_store_forgot_stays_an_end(kafka, make_stack, ask):
     s = make_stack(kafka)
     q = ask(s)
