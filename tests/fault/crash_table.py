@@ -314,6 +314,23 @@ def store_restarted_empty(s):
     s.check_counts(q)
 
 
+def queued_while_the_store_is_emptied(s):
+    s.arm()
+    first = s.question("tokens=80 rate=10", user="u", may_go_back=True).ask().watch(until=lambda text: len(text) > 20)
+    second = s.question(user="u").ask()
+    fault = Fault("redis-empty", "redis", s.clock())
+    s.faults.append(fault)
+    s.stack.redis.process.kill()
+    s.stack.redis.start()
+    fault.end = s.clock()
+    watch_all(s, [first, second])
+    s.settle()
+    judge(s)
+    for q in (first, second):
+        assert q.final == q.expected
+        s.check_counts(q)
+
+
 def refused(s):
     """The user asks too often: ended busy, and nothing is in Kafka."""
     s.arm()
@@ -538,6 +555,8 @@ SCENARIOS = [
     Scenario("drain", "worker", drain, ["release.sent", "release.answered", "group.left"], "the other worker goes on in the same bubble"),
     Scenario("drain with work done", "worker", drain_with_dirty_offsets, ["last_commit.sent", "last_commit.answered~0"], "each question its answer"),
     Scenario("store restarted empty", "worker", store_restarted_empty, ["final.sent", "final.answered"], "the end stays as it was"),
+    Scenario("store restarted empty while one waits in its lane", "worker", queued_while_the_store_is_emptied, ["queued.sent", "queued.answered"],
+             "both answers, one event each"),
     Scenario("question", "ingress", answer,
              ["callback.verified", "open.sent", "open.answered", "request.produced", "request.reported", "reply.queued", "reply.sent", "read.sent",
               "read.answered", "reply.queued:3", "reply.sent:3", "shown.sent", "shown.answered"],

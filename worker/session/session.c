@@ -43,6 +43,8 @@ void session_set_state(struct session *s, enum session_state state)
     BRG_CHECK((may_follow[s->state] & BIT(state)) != 0);
     log_debug("session", "state", "stream=%s from=%s to=%s", s->id.text,
               session_state_name(s->state), session_state_name(state));
+    if (s->state == SESSION_QUEUED) /* its claim opens it as well */
+        loop_timer_cancel(s->worker->loop, &s->wait);
     s->worker->in_state[s->state]--;
     s->worker->in_state[state]++;
     s->state = state;
@@ -208,6 +210,9 @@ void session_resume(struct session *s)
     }
     s->is_stalled = false;
     switch (s->state) {
+    case SESSION_QUEUED:
+        session_reopen(s);
+        break;
     case SESSION_WAITING:
         session_begin(s);
         break;
@@ -228,7 +233,7 @@ void session_resume(struct session *s)
 void session_on_store_up(struct session *s, bool is_loss)
 {
     /* Spread, so that thousands of sessions do not pass the bound on outstanding calls. */
-    enum { SPREAD_MS = 100 };
+    enum { SPREAD_MS = 100, QUEUED_SPREAD_MS = 2000 };
     bool is_live = s->state == SESSION_READY || s->state == SESSION_RUNNING;
     s->failures = 0;
     if (is_loss)
@@ -243,6 +248,8 @@ void session_on_store_up(struct session *s, bool is_loss)
     s->must_put = s->must_put || is_end_lost;
     if (s->is_stalled || is_end_lost)
         session_wait(s, (int64_t)random_below(SPREAD_MS));
+    else if (s->state == SESSION_QUEUED) /* of which there may be very many */
+        session_wait(s, (int64_t)random_below(QUEUED_SPREAD_MS));
 }
 
 void session_on_reload(struct session *s)

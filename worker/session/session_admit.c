@@ -1,5 +1,8 @@
+#include "base/crash_point.h"
 #include "log/log.h"
 #include "session/session_internal.h"
+
+enum { REOPEN_AGE_MS = 5000 };
 
 static size_t record_bytes(const struct session *s)
 {
@@ -69,6 +72,33 @@ static bool take_shares(struct session *s, struct bytes lane)
            session_take_pipeline_share(s);
 }
 
+static void on_reopened(const struct store_reply *reply, void *arg)
+{
+    (void)reply; /* failed: the next time the store is up */
+    crash_point("queued.answered");
+    (void)session_arrived(arg);
+}
+
+/* Who waits for its turn has no claim to be known by. Where the store and the ingress that
+ * accepted it have forgotten it, a poll takes its id for one that nobody gave out, and ends it
+ * as lost. */
+void session_reopen(struct session *s)
+{
+    const struct config_bot *bot = config_bot(s->worker->config, bytes_of_str(s->bot_name));
+    if (!s->has_stream || !bot || bot->platform != PLATFORM_WECOM)
+        return;
+    struct store_stream stream = session_stream(s);
+    s->pending++;
+    store_open(s->worker->store, &stream, STREAM_OPEN, on_reopened, s);
+    crash_point("queued.sent");
+}
+
+/* Its ingress opened a young one just now. */
+static bool may_be_forgotten(const struct session *s)
+{
+    return store_now_ms(s->worker->store) - s->start_at_ms >= REOPEN_AGE_MS;
+}
+
 void session_admit(struct session *s, const struct message *m)
 {
     struct buf lane;
@@ -83,6 +113,8 @@ void session_admit(struct session *s, const struct message *m)
         session_set_state(s, SESSION_WAITING);
         session_wait(s, SHED_LOOK_MS);
     }
+    if (s->state == SESSION_QUEUED && may_be_forgotten(s))
+        session_reopen(s);
 }
 
 static bool has_room_now(struct session *s)
