@@ -11,7 +11,7 @@
 struct owed_call {
     struct list node; /* in owed.waiting unless in flight */
     struct owed *owner;
-    struct store_stream stream; /* views into names */
+    struct store_stream stream; /* views into names; times are the loop's */
     enum stream_reason reason;
     char names[]; /* id, then bot */
 };
@@ -96,17 +96,27 @@ static void on_written(const struct store_reply *reply, void *arg)
     loop_timer_set(o->loop, &o->retry, OWED_RETRY_MS);
 }
 
+/* The store's clock may have become known meanwhile. */
+static void send_call(struct owed *o, struct owed_call *call)
+{
+    struct store_stream stream = call->stream;
+    int64_t ahead_ms = store_ahead_ms(o->store);
+    stream.start_at_ms += ahead_ms;
+    stream.deadline_at_ms += ahead_ms;
+    if (o->kind == OWED_OPENS)
+        store_open(o->store, &stream, STREAM_OPEN, on_written, call);
+    else
+        store_close(o->store, &stream, call->reason, on_written, call);
+    crash_point_of("owed.sent", kind_names[o->kind]);
+}
+
 static void write_some(struct owed *o)
 {
     while (!o->is_paused && o->waiting_count > 0 && o->in_flight < OWED_IN_FLIGHT &&
            store_is_up(o->store)) {
         struct owed_call *call = pop(o);
         o->in_flight++;
-        if (o->kind == OWED_OPENS)
-            store_open(o->store, &call->stream, STREAM_OPEN, on_written, call);
-        else
-            store_close(o->store, &call->stream, call->reason, on_written, call);
-        crash_point_of("owed.sent", kind_names[o->kind]);
+        send_call(o, call);
     }
 }
 
@@ -133,6 +143,9 @@ void owed_add(struct owed *o, const struct store_stream *stream, enum stream_rea
     call->owner = o;
     call->reason = reason;
     call->stream = *stream;
+    int64_t ahead_ms = store_ahead_ms(o->store);
+    call->stream.start_at_ms -= ahead_ms;
+    call->stream.deadline_at_ms -= ahead_ms;
     memcpy(call->names, stream->id.ptr, stream->id.len);
     memcpy(call->names + stream->id.len, stream->bot.ptr, stream->bot.len);
     call->stream.id.ptr = call->names;

@@ -110,6 +110,14 @@ static enum stream_reason due(const struct refresh *p, const struct record *r)
     return render_due(r, store_now(p), p->reply.config->ingress.unknown_ms);
 }
 
+/* Only the store can say that nobody knows it: without, it has its whole time. */
+static enum stream_reason due_in_memory(const struct refresh *p, const struct record *r)
+{
+    if (r->state != STREAM_UNKNOWN || p->is_shadow)
+        return due(p, r);
+    return store_now(p) >= r->deadline_at_ms ? REASON_DEADLINE : REASON_NONE;
+}
+
 static void free_if_over(struct refresh *p)
 {
     if (p->state != REFRESH_ANSWERED || p->is_awaited)
@@ -188,12 +196,9 @@ static void answer_from_memory(struct refresh *p)
     struct record r;
     if (!p->is_shadow && recall_is_foreign(p->reply.in->recall, key_of(p), bot_of(p)))
         enter_shadow(p);
-    if (!recall(p, &r)) {
+    if (!recall(p, &r))
         r = new_unknown(p);
-        if (!p->is_shadow) /* only the store can say that nobody knows it */
-            r.state = STREAM_OPEN;
-    }
-    enum stream_reason reason = due(p, &r);
+    enum stream_reason reason = due_in_memory(p, &r);
     if (reason != REASON_NONE) {
         struct store_stream stream = stream_of(p, &r);
         owed_add(p->reply.in->owed_closes, &stream, reason);
@@ -296,6 +301,7 @@ static void on_missing(struct refresh *p, struct record *r)
     } else if (r->state == STREAM_MISSING) {
         if (!is_known)
             known = new_unknown(p);
+        known.start_at_ms = store_now(p); /* that nobody knows it counts from now on */
         open_record(p, &known, STREAM_UNKNOWN);
     } else {
         decide(p, r);

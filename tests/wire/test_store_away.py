@@ -145,6 +145,28 @@ def test_a_question_of_the_outage_is_known_to_all_when_it_is_over(kafka, make_st
     assert q.follow(40 * SLOW).final == q.expected
 
 
+def test_who_waits_in_a_lane_is_known_when_everybody_else_has_forgotten(kafka, make_stack, ask):
+    """All programs and the store begin anew, and its turn is further away than an unknown id has."""
+    s = make_stack(kafka, settings={"ingress": {"unknown_ms": 3000}})
+    first = ask(s, directives="tokens=80 rate=10", user="one", may_go_back=True)
+    second = ask(s, user="one")
+    for q in (first, second):
+        q.send()
+    first.follow(20 * SLOW, until=lambda text: len(first.texts()) >= 2)
+    for p in s.programs:
+        p.kill()
+    s.redis.process.kill()
+    s.redis.start()
+    for p in s.programs:
+        p.start()
+    both = [threading.Thread(target=q.follow, args=(60 * SLOW,)) for q in (first, second)]
+    for t in both:
+        t.start()
+    for t in both:
+        t.join()
+    assert (first.final, second.final) == (first.expected, second.expected)
+
+
 def test_an_end_that_the_store_forgot_stays_an_end(kafka, make_stack, ask):
     s = make_stack(kafka)
     q = ask(s)
