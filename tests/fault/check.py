@@ -56,6 +56,17 @@ def is_text_lost(h, q, begin, end):
     return False
 
 
+def is_unheard(h, q):
+    """Asked while the store was away, and the ingress that took it ended before the store could hear of it: an id that
+    nobody knows until a worker has its record."""
+    taker = f"ingress{q.events[0].ingress}"
+    for away in h.near(q.asked, q.asked, STORE_BACK_S, f"{STORE_AWAY}|link-store"):
+        back = float("inf") if away.end is None else away.end + STORE_BACK_S
+        if any(f.begin <= back for f in h.near(q.asked, q.over, kinds="(kill|freeze|term|roll)-ingress(es)?") if f.target in (taker, "ingresses")):
+            return True
+    return False
+
+
 def is_forgotten(h, q):
     """The store lost the question before its offset was committed: whoever reads the record then does it all again."""
     return lost_store(h, q.asked, until_committed(h, q))
@@ -145,7 +156,7 @@ def _final(h, q, e, kind, text):
         yield "ended with the placeholder", q, e.got
     elif text and not q.writers(text, h.made(q)):
         yield f"the text before the {kind} is not the answer's beginning: …{text[-60:]!r}", q, e.got
-    elif kind == "lost" and not lost_store(h, *life):
+    elif kind == "lost" and not lost_store(h, *life) and not is_unheard(h, q):
         yield "lost, but the store never was", q, e.got
     elif kind == "busy":
         if q.accepted is not None:

@@ -76,6 +76,19 @@ def test_contents_of_an_end(case, content):
     assert "contents" in case.rules()
 
 
+def test_lost_only_where_the_store_was_or_could_not_hear_of_it(case):
+    case.end_with("失", 40)
+    assert "contents" in case.rules()
+    case.fault("redis-restart", "redis", 9, 12)
+    assert "contents" in case.rules(), "who took it tells the store when it is back"
+    case.fault("kill-ingress", "ingress1", 11, 13)
+    assert "contents" in case.rules(), "another one took it"
+    case.fault("kill-ingress", "ingress0", 20, 21)
+    assert "contents" in case.rules(), "it had told the store"
+    case.fault("kill-ingress", "ingress0", 11, 13)
+    assert "contents" not in case.rules()
+
+
 def test_an_apology_needs_a_reason():
     case = Case({"cut": "9"})
     case.end_with(case.q.answer(0)[:40] + "\n\n抱歉")
