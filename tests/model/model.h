@@ -182,6 +182,7 @@ enum kind {
     DO_POLL,
     DO_OWED_CLOSE,
     /* worker: a = session */
+    DO_OPEN,
     DO_CLAIM,
     DO_PUT, /* arg = pieces, 0: none */
     DO_END, /* arg = reason */

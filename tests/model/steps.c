@@ -63,11 +63,21 @@ static bool is_settle_call(const struct session *se)
     return !is_closed || se->url != URL_DONE || se->owed == 0;
 }
 
+/* session_reopen, and who took a question while the store was away (owed_add); elsewhere the
+ * call changes nothing. */
+static bool is_forgotten(const struct state *s, int session)
+{
+    enum stream_state state = store_view(s->record[stream_at(s, session)])->state;
+    return state == STREAM_MISSING || state == STREAM_UNKNOWN;
+}
+
 static void add_session(struct steps *n, int session)
 {
     const struct session *se = &n->s->session[session / RECORDS][session % RECORDS];
     switch (se->state) {
     case SESSION_QUEUED:
+        if (is_forgotten(n->s, session))
+            add_call(n, DO_OPEN, session, 0, false);
         if (worker_has_turn(n->s, session))
             add_call(n, DO_CLAIM, session, 0, false);
         break;
@@ -263,6 +273,7 @@ static const char *const kinds[KIND_COUNT] = {
     [DO_LAND] = "Kafka appends a record that was given up",
     [DO_POLL] = "ingress answers a poll",
     [DO_OWED_CLOSE] = "ingress writes an owed close",
+    [DO_OPEN] = "opens what waits in its lane",
     [DO_CLAIM] = "claims",
     [DO_PUT] = "puts",
     [DO_END] = "ends",
@@ -288,7 +299,7 @@ static const char *const kinds[KIND_COUNT] = {
 
 static void print_who(struct action a)
 {
-    bool is_session = a.kind >= DO_CLAIM && a.kind <= DO_RELEASE;
+    bool is_session = a.kind >= DO_OPEN && a.kind <= DO_RELEASE;
     bool is_worker = (a.kind >= DO_CRASH && a.kind <= DO_DRAIN) || a.kind == DO_NOTICE ||
                      a.kind == DO_TELL_LOSS || a.kind == DO_REWRITE;
     if (is_session)

@@ -315,6 +315,9 @@ static void call_stream(struct state *s, enum script script, int stream, uint8_t
 static void step_worker(struct state *s, struct action a)
 {
     switch (a.kind) {
+    case DO_OPEN:
+        call_stream(s, SCRIPT_OPEN, stream_at(s, a.who), STREAM_OPEN, a.how);
+        break;
     case DO_CLAIM:
         worker_claim(s, a.who, a.how);
         break;
