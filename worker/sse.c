@@ -26,12 +26,13 @@ static enum brg_err reject(struct sse *s)
     return BRG_REJECT;
 }
 
-static void dispatch(struct sse *s)
+static void dispatch(struct sse *s, bool is_open)
 {
     if (s->has_data) {
         struct sse_event event = {
             .name = s->name.len > 0 ? buf_bytes(&s->name) : BYTES_LIT("message"),
             .data = buf_bytes(&s->data),
+            .is_open = is_open,
         };
         s->on_event(&event, s->arg);
     }
@@ -66,7 +67,7 @@ static enum brg_err take_line(struct sse *s, struct bytes line)
             line = bytes_of(line.ptr + 3, line.len - 3);
     }
     if (line.len == 0) {
-        dispatch(s);
+        dispatch(s, false);
         return BRG_OK;
     }
     const char *colon = memchr(line.ptr, ':', line.len);
@@ -131,7 +132,10 @@ enum brg_err sse_end(struct sse *s)
 {
     if (s->is_stopped)
         return BRG_OK;
+    bool is_open = s->line.len > 0 && !s->has_data;
+    if (is_open && end_line(s, BYTES_LIT("")) != BRG_OK)
+        return BRG_REJECT;
     s->is_stopped = true;
-    dispatch(s);
+    dispatch(s, is_open);
     return BRG_OK;
 }

@@ -1,8 +1,9 @@
 /* Incremental parser of Server-Sent Events (WHATWG HTML 9.2.6): the same events for any split
  * of the bytes.
  *
- * One deviation: at the end of input a complete data line whose blank line is missing is
- * dispatched, since some servers omit it. Lines and events are bounded. */
+ * One deviation: some servers leave out the last blank line, or even the last line break. So
+ * the end of input dispatches data lines whose blank line is missing, or else the one that is
+ * open, marked as such: it may be cut. Lines and events are bounded. */
 #pragma once
 
 #include "base/buf.h"
@@ -10,6 +11,7 @@
 struct sse_event {
     struct bytes name; /* "message" when the stream names none */
     struct bytes data;
+    bool is_open; /* the input ended in its only data line */
 };
 typedef void sse_event_fn(const struct sse_event *event, void *arg);
 
@@ -29,5 +31,6 @@ void sse_free(struct sse *s);
 /* BRG_REJECT when a bound is passed; the parser is then dead. The event callback may call
  * sse_stop to have the rest of the input ignored. */
 enum brg_err sse_feed(struct sse *s, struct bytes input) BRG_MUST_CHECK;
+/* The input is whole. */
 enum brg_err sse_end(struct sse *s) BRG_MUST_CHECK;
 void sse_stop(struct sse *s);

@@ -13,14 +13,15 @@
 
 enum { MAX_BYTES = 1 << 16, LOG_MAX_BYTES = 8 << 20 };
 
-/* Events written down as "name|data\n\n", so that two runs can be compared. */
+/* Events written down as "name|data\n\n", an open one with "…", so that two runs can be
+ * compared. */
 static void note_event(const struct sse_event *event, void *arg)
 {
     struct buf *seen = arg;
     buf_append(seen, event->name);
     buf_append_char(seen, '|');
     buf_append(seen, event->data);
-    buf_append_str(seen, "\n\n");
+    buf_append_str(seen, event->is_open ? "…\n\n" : "\n\n");
 }
 
 /* Feeds `input` cut at the given ascending positions. */
@@ -69,6 +70,9 @@ static const char *const corpus[] = {
     "\n\n\r\n: only comments\n\n",
     BOM,
     "",
+    "data: before\n\nevent: x\ndata: open",
+    "data: before\n\nevent: x",
+    "data: before\r\rdata",
 };
 
 static void test_rules(void **state)
@@ -88,6 +92,9 @@ static void test_rules(void **state)
     expect(corpus[11], "");
     expect(corpus[12], "");
     expect(corpus[13], "");
+    expect(corpus[14], "message|before\n\nx|open…\n\n");
+    expect(corpus[15], "message|before\n\n");
+    expect(corpus[16], "message|before\n\nmessage|…\n\n");
 }
 
 /* One cut and two cuts at every position of the text. */

@@ -4,9 +4,9 @@
  * What others send besides the plain form, and what is made of it: content null or absent
  * (nothing); a chunk with usage only, choices [] or null (counted); reasoning_content or
  * reasoning (wrapped into <think>…</think> before the content); {"error":…} after 200; one JSON
- * document although a stream was asked; a stream without [DONE] (finish_reason ends it too);
- * comments. Error texts of the other side are not passed on: some quote the key or the
- * question; only words that are plain identifiers are. */
+ * document although a stream was asked; a stream without [DONE] (finish_reason ends it too), or
+ * without the line break behind it; comments. Error texts of the other side are not passed on:
+ * some quote the key or the question; only words that are plain identifiers are. */
 #include "base/list.h"
 #include "json/json.h"
 #include "json/json_pick.h"
@@ -297,9 +297,11 @@ static void on_event(const struct sse_event *event, void *arg)
     if (take_plain_chunk(run, event->data))
         return;
     struct json *root = json_parse(event->data, JSON_PEER, NULL);
+    /* An open line that is a whole object, or [DONE], was not cut: no beginning of either is
+     * one itself. Any other was, and says no more than a stream that ends before it. */
     if (json_type(root) == JSON_OBJECT)
         take_object(run, root);
-    else
+    else if (!event->is_open)
         settle_end(run, PIPELINE_FAILED, "junk in the stream");
     json_free(root);
     if (run->is_ended)
