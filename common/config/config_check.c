@@ -322,9 +322,19 @@ static void check_servers(struct reader *r)
     config_mistake(r, "kafka.bootstrap.servers", "missing");
 }
 
+/* Port 0 is any free one, another each time. */
+static void check_listen(struct reader *r)
+{
+    const char *listen = r->config->ingress.listen, *admin = r->config->ingress.admin;
+    const char *port = listen ? strrchr(listen, ':') : NULL;
+    if (port && admin && strcmp(port, ":0") != 0 && strcmp(listen, admin) == 0)
+        config_mistake(r, "ingress.listen", "the same as ingress.admin");
+}
+
 void config_check(struct reader *r)
 {
     check_servers(r);
+    check_listen(r);
     for (size_t i = 0; i < r->config->bot_count; i++)
         check_bot(r, i);
 }

@@ -223,6 +223,8 @@ static const struct mistake section_mistakes[] = {
     MISTAKE(kafka, "{\"bootstrap.servers\":[\"a\"]}",
             "kafka.bootstrap.servers: string, number or boolean expected, list given\n"
             "kafka.bootstrap.servers: missing"),
+    MISTAKE(ingress, "{\"listen\":\"127.0.0.1:9080\"}",
+            "ingress.listen: the same as ingress.admin"),
     MISTAKE(kafka, "{\"bootstrap.servers\":\"h\",\"topic_prefix\":\"a b\"}",
             "kafka.topic_prefix: 1 to 64 letters, digits, '-', '_' or '.' expected"),
     MISTAKE(kafka, "{\"bootstrap.servers\":\"h\",\"group.id\":\"x\"}",
@@ -314,7 +316,8 @@ static const struct mistake bosshi_mistakes[] = {
     MISTAKE(bots, BOSSHI_WITH("\"api_errors\":[]"),
             "bots[0].api_errors: object expected, list given"),
     MISTAKE(bots, BOSSHI_WITH("\"api_errors\":{\"99991400\":\"later\",\"x\":\"stop\"}"),
-            "bots[0].api_errors.99991400: one of retry, refresh, stop, done, no_card expected\n"
+            "bots[0].api_errors.99991400: one of retry, refresh, stop, done, no_card, "
+            "too_long expected\n"
             "bots[0].api_errors.x: an integer expected as name"),
     MISTAKE(bots, BOSSHI_WITH("\"api_base\":\"hi-open.zhipin.com\""),
             "bots[0].api_base: http://host[:port]/path or https://… expected"),

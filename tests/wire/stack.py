@@ -278,7 +278,7 @@ class Stack:
 
     def config(self, kind="ingress", i=0):
         c = {"ingress": {"listen": f"127.0.0.1:{self.ports[i] if kind == 'ingress' else 1}",
-                         "admin": f"127.0.0.1:{self.admin_ports[i] if kind == 'ingress' else 1}"},
+                         "admin": f"127.0.0.1:{self.admin_ports[i] if kind == 'ingress' else 2}"},
              "worker": {"admin": f"127.0.0.1:{self.worker_ports[i] if kind == 'worker' else 1}", "lease_ms": 4000},
              "kafka": {"bootstrap.servers": self.kafka.servers, "topic_prefix": self.prefix, "allow_unsafe_durability": True,
                        "session.timeout.ms": 6000, "heartbeat.interval.ms": 1000},
