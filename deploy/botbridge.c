@@ -209,13 +209,21 @@ static int topics(int argc, char **argv)
     return code;
 }
 
+/* `help`, or --help of any command. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    return strcmp(argv[1], "help") == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2)
         return misused("a command is missing", NULL);
     const char *command = argv[1];
-    bool is_help = strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
-                   strcmp(command, "-h") == 0;
+    bool is_help = wants_help(argc, argv);
     bool is_version = strcmp(command, "version") == 0 || strcmp(command, "--version") == 0;
     if (is_help || is_version) {
         struct buf text;

@@ -11,7 +11,13 @@ struct arguments {
     unsigned long brokers;
     unsigned long partitions;
     const char *prefix;
+    bool is_help;
 };
+
+static const char usage[] =
+    "usage: botbridge-broker [--brokers N] [--prefix NAME] [--partitions N]\n"
+    "An embedded Kafka broker with botbridge's topics (1 broker, botbridge, 12 unless told);\n"
+    "nothing it holds outlives it.\n";
 
 static bool parse_count(const char *text, unsigned long max, unsigned long *out)
 {
@@ -29,6 +35,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
         {"brokers", required_argument, NULL, 'b'},
         {"partitions", required_argument, NULL, 'p'},
         {"prefix", required_argument, NULL, 'x'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     for (;;) {
@@ -42,6 +49,8 @@ static bool parse(int argc, char **argv, struct arguments *a)
             is_good = parse_count(optarg, PARTITIONS_MAX, &a->partitions);
         else if (option == 'x')
             is_good = strlen(optarg) >= 1 && strlen(optarg) <= PREFIX_MAX;
+        else if (option == 'h')
+            is_good = a->is_help = true;
         if (!is_good)
             return false;
         if (option == 'x')
@@ -97,9 +106,12 @@ int main(int argc, char **argv)
 {
     struct arguments a = {.brokers = 1, .partitions = 12, .prefix = "botbridge"};
     if (!parse(argc, argv, &a)) {
-        fprintf(stderr,
-                "usage: botbridge-broker [--brokers N] [--prefix NAME] [--partitions N]\n");
+        fputs(usage, stderr);
         return BRG_EXIT_USAGE;
+    }
+    if (a.is_help) {
+        fputs(usage, stdout);
+        return BRG_EXIT_DONE;
     }
     return serve(&a);
 }

@@ -38,9 +38,9 @@ static char *sibling(const char *name)
 }
 
 /* `arguments` follow the program in a shell line. */
-static struct result run(const char *arguments)
+static struct result run(const char *name, const char *arguments)
 {
-    char *program = sibling("botbridge"), *out = config_file_path("out"),
+    char *program = sibling(name), *out = config_file_path("out"),
          *err = config_file_path("err");
     struct buf line;
     struct result r;
@@ -66,16 +66,22 @@ static bool holds(const struct buf *text, const char *what)
     return text->len > 0 && memmem(text->ptr, text->len, what, strlen(what)) != NULL;
 }
 
-static void expect(const char *arguments, int code, const char *out, const char *err)
+static void expect_of(const char *name, const char *arguments, int code, const char *out,
+                      const char *err)
 {
-    struct result r = run(arguments);
+    struct result r = run(name, arguments);
     bool is_right = r.code == code && (*out ? holds(&r.out, out) : r.out.len == 0) &&
                     (*err ? holds(&r.err, err) : r.err.len == 0);
     if (!is_right)
-        fail_msg("botbridge %s: code %d\nout: " BYTES_FMT "\nerr: " BYTES_FMT, arguments,
-                 r.code, BYTES_ARG(buf_bytes(&r.out)), BYTES_ARG(buf_bytes(&r.err)));
+        fail_msg("%s %s: code %d\nout: " BYTES_FMT "\nerr: " BYTES_FMT, name, arguments, r.code,
+                 BYTES_ARG(buf_bytes(&r.out)), BYTES_ARG(buf_bytes(&r.err)));
     buf_free(&r.out);
     buf_free(&r.err);
+}
+
+static void expect(const char *arguments, int code, const char *out, const char *err)
+{
+    expect_of("botbridge", arguments, code, out, err);
 }
 
 /* With the written file's path in place of %s. */
@@ -121,8 +127,23 @@ static void help_and_version(void **state)
 {
     (void)state;
     expect("help", 0, "usage: botbridge check FILE", "");
-    expect("--help", 0, "usage: botbridge check FILE", "");
+    static const char *const asking[] = {
+        "--help",         "-h",
+        "check --help",   "config --help",
+        "config dump -h", "topics create --help",
+        "topics --help",  NULL,
+    };
+    for (const char *const *arguments = asking; *arguments; arguments++)
+        expect(*arguments, 0, "usage: botbridge check FILE", "");
     expect("version", 0, "botbridge " BOTBRIDGE_VERSION "\n", "");
+}
+
+static void broker_usage(void **state)
+{
+    (void)state;
+    expect_of("botbridge-broker", "--help", 0, "usage: botbridge-broker [", "");
+    expect_of("botbridge-broker", "--brokers 0", BRG_EXIT_USAGE, "",
+              "usage: botbridge-broker [");
 }
 
 static void check_files(void **state)
@@ -176,7 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_errors),      cmocka_unit_test(help_and_version),
         cmocka_unit_test(check_files),       cmocka_unit_test(documents),
-        cmocka_unit_test(unwritable_output),
+        cmocka_unit_test(unwritable_output), cmocka_unit_test(broker_usage),
     };
     return cmocka_run_group_tests(tests, config_files_begin, config_files_end);
 }
