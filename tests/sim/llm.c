@@ -133,7 +133,7 @@ static void write_end(struct answer *a)
                    "data: {\"object\":\"chat.completion.chunk\",\"choices\":[],"
                    "\"usage\":{\"completion_tokens\":%zu}}\n\n",
                    a->count);
-    if (!a->script.no_done)
+    if (a->script.done)
         buf_append_str(&a->out, "data: [DONE]\n\n");
 }
 
@@ -408,7 +408,7 @@ static int serve(const char *listen, const struct llm_script *defaults)
     l.server = http_server_new(l.loop, &options, &callbacks, &error);
     if (!l.server) {
         fprintf(stderr, "botbridge-sim llm: %s\n", error.text);
-        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_CONFIG;
+        return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_USAGE;
     }
     loop_on_signal(l.loop, SIGTERM, on_signal, l.loop);
     loop_on_signal(l.loop, SIGINT, on_signal, l.loop);
@@ -492,6 +492,13 @@ static int usage(FILE *to)
     return to == stdout ? BRG_EXIT_DONE : BRG_EXIT_USAGE;
 }
 
+static int refuse_script(struct bytes directive)
+{
+    fprintf(stderr, "botbridge-sim llm: --script: " BYTES_FMT " is no directive\n",
+            BYTES_ARG(directive));
+    return BRG_EXIT_USAGE;
+}
+
 int llm_main(int argc, char **argv)
 {
     static const struct option options[] = {{"listen", required_argument, NULL, 'l'},
@@ -501,7 +508,6 @@ int llm_main(int argc, char **argv)
                                             {0}};
     const char *listen = "127.0.0.1:0", *question = NULL;
     struct llm_script defaults = llm_script_defaults;
-    struct buf script;
     for (int opt = 0;;) {
         opt = getopt_long(argc, argv, "", options, NULL);
         if (opt == -1)
@@ -511,10 +517,9 @@ int llm_main(int argc, char **argv)
         } else if (opt == 'a') {
             question = optarg;
         } else if (opt == 's') {
-            buf_init(&script, 1024);
-            buf_printf(&script, "{%s}", optarg);
-            llm_script_of(buf_bytes(&script), &llm_script_defaults, &defaults);
-            buf_free(&script);
+            struct bytes wrong = llm_script_read(bytes_of_str(optarg), &defaults);
+            if (wrong.len > 0)
+                return refuse_script(wrong);
         } else {
             return usage(opt == 'h' ? stdout : stderr);
         }

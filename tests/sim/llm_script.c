@@ -1,34 +1,50 @@
 #include "llm_script.h"
 
-const struct llm_script llm_script_defaults = {.tokens = 24, .rate = 40};
+const struct llm_script llm_script_defaults = {.tokens = 24, .rate = 40, .done = true};
 
-static void set(struct llm_script *s, struct bytes name, struct bytes value)
+enum { STATUS_MIN = 200, STATUS_MAX = 599 };
+
+/* NUMBER; for "fail" STATUS or STATUSxTIMES. */
+static bool read_value(struct bytes name, struct bytes value, uint64_t *v, uint64_t *times)
 {
-    struct bytes times = {0};
-    const char *x = memchr(value.ptr, 'x', value.len);
-    if (x) {
-        times = bytes_of(x + 1, value.len - (size_t)(x + 1 - value.ptr));
+    bool is_fail = bytes_eq_str(name, "fail");
+    const char *x = is_fail && value.len > 0 ? memchr(value.ptr, 'x', value.len) : NULL;
+    *times = 1;
+    if (x && !bytes_to_u64(bytes_of(x + 1, value.len - (size_t)(x + 1 - value.ptr)), times))
+        return false;
+    if (x)
         value.len = (size_t)(x - value.ptr);
-    }
-    uint64_t v = 0, n = 1;
-    if (!bytes_to_u64(value, &v) || (x && !bytes_to_u64(times, &n)))
-        return;
+    return bytes_to_u64(value, v) && (!is_fail || (*v >= STATUS_MIN && *v <= STATUS_MAX));
+}
+
+/* False: there is no such directive, or not with this value. */
+static bool set(struct llm_script *s, struct bytes name, struct bytes value)
+{
+    uint64_t v, times;
+    if (!read_value(name, value, &v, &times))
+        return false;
     struct {
         const char *name;
-        uint64_t *to;
-    } numbers[] = {{"tokens", &s->tokens},    {"size", &s->size}, {"rate", &s->rate},
-                   {"delay", &s->delay_ms},   {"hang", &s->hang}, {"cut", &s->cut},
-                   {"fail", &s->fail_status}, {"junk", &s->junk}, {"error", &s->error}};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
-        if (bytes_eq_str(name, numbers[i].name))
-            *numbers[i].to = v;
-    if (bytes_eq_str(name, "fail"))
-        s->fail_times = n;
-    s->no_done |= bytes_eq_str(name, "done") && v == 0;
-    s->usage |= bytes_eq_str(name, "usage") && v;
-    s->think |= bytes_eq_str(name, "think") && v;
-    s->json |= bytes_eq_str(name, "json") && v;
-    s->vary |= bytes_eq_str(name, "vary") && v;
+        uint64_t *number;
+        bool *flag;
+    } known[] = {
+        {"tokens", &s->tokens, NULL},    {"size", &s->size, NULL},   {"rate", &s->rate, NULL},
+        {"delay", &s->delay_ms, NULL},   {"hang", &s->hang, NULL},   {"cut", &s->cut, NULL},
+        {"fail", &s->fail_status, NULL}, {"junk", &s->junk, NULL},   {"error", &s->error, NULL},
+        {"done", NULL, &s->done},        {"usage", NULL, &s->usage}, {"think", NULL, &s->think},
+        {"json", NULL, &s->json},        {"vary", NULL, &s->vary}};
+    size_t i = 0, count = sizeof(known) / sizeof(*known);
+    while (i < count && !bytes_eq_str(name, known[i].name))
+        i++;
+    if (i == count || (known[i].flag && v > 1))
+        return false;
+    if (known[i].flag)
+        *known[i].flag = v == 1;
+    else
+        *known[i].number = v;
+    if (known[i].number == &s->fail_status)
+        s->fail_times = times;
+    return true;
 }
 
 /* The last "{…}" that holds only name=number pairs. */
@@ -45,24 +61,31 @@ static struct bytes directives_of(struct bytes question)
     return found;
 }
 
-void llm_script_of(struct bytes question, const struct llm_script *defaults,
-                   struct llm_script *out)
+struct bytes llm_script_read(struct bytes directives, struct llm_script *script)
 {
-    *out = *defaults;
-    struct bytes rest = directives_of(question);
+    struct bytes rest = directives, wrong = {0};
     while (rest.len > 0) {
         const char *blank = memchr(rest.ptr, ' ', rest.len);
         struct bytes pair = bytes_of(rest.ptr, blank ? (size_t)(blank - rest.ptr) : rest.len);
         const char *equals = pair.len ? memchr(pair.ptr, '=', pair.len) : NULL;
-        if (equals) {
-            size_t at = (size_t)(equals - pair.ptr);
-            set(out, bytes_of(pair.ptr, at), bytes_of(equals + 1, pair.len - at - 1));
-        }
+        size_t at = equals ? (size_t)(equals - pair.ptr) : 0;
+        bool is_set = equals && set(script, bytes_of(pair.ptr, at),
+                                    bytes_of(equals + 1, pair.len - at - 1));
+        if (pair.len > 0 && !is_set && !wrong.ptr)
+            wrong = pair;
         size_t used = pair.len + (blank ? 1 : 0);
         rest = bytes_of(rest.ptr + used, rest.len - used);
     }
-    if (out->rate == 0)
-        out->rate = 1;
+    if (script->rate == 0)
+        script->rate = 1;
+    return wrong;
+}
+
+void llm_script_of(struct bytes question, const struct llm_script *defaults,
+                   struct llm_script *out)
+{
+    *out = *defaults;
+    (void)llm_script_read(directives_of(question), out);
 }
 
 static void append_token(struct buf *out, const uint8_t digest[CRYPTO_SHA256_BYTES], size_t i)

@@ -21,11 +21,14 @@ struct llm_script {
     uint64_t tokens, size, rate, delay_ms;
     uint64_t fail_status, fail_times;
     uint64_t hang, cut, junk, error; /* 0: never */
-    bool no_done, usage, think, json, vary;
+    bool done, usage, think, json, vary;
     uint64_t nth; /* with `vary`: how many calls of this question came before */
 };
 
-/* `defaults` is what a question without directives gets. */
+/* Directives without braces. The first that is none, or has a wrong value, is returned; the
+ * others count. */
+struct bytes llm_script_read(struct bytes directives, struct llm_script *script);
+/* `defaults` is what a question without directives gets; braces may hold anything. */
 void llm_script_of(struct bytes question, const struct llm_script *defaults,
                    struct llm_script *out);
 extern const struct llm_script llm_script_defaults;

@@ -198,7 +198,11 @@ def test_serve_is_driven_by_its_control_port(tmp_path):
     (["bosshi", "chat", "--help"], 0, "(127.0.0.1:9980)"), (["bosshi", "serve", "--help"], 0, "a free port"),
     (["bosshi", "chat"], 64, "--url is wanted"), (["bosshi", "chat", "--url", "ftp://x", "q"], 64, "--url http://"),
     (["bosshi", "serve", "--listen", "nonsense"], 64, "want host:port"), (["bosshi", "serve", "--control", "nonsense"], 64, "want host:port"),
-    (["bosshi", "serve", "--set", "foo=1"], 64, "no setting is called foo")])
+    (["bosshi", "serve", "--set", "foo=1"], 64, "no setting is called foo"),
+    (["llm", "--help"], 0, "--script"), (["llm", "--listen", "nonsense"], 64, "want host:port"),
+    (["llm", "--script", "tokens=9 token=9"], 64, "--script: token=9 is no"), (["llm", "--script", "rate=fast"], 64, "--script: rate=fast is no"),
+    (["llm", "--script", "tokens=5x2"], 64, "tokens=5x2"), (["llm", "--script", "fail=5x2"], 64, "fail=5x2"), (["llm", "--script", "think=2"], 64, "think=2"),
+    (["llm", "--script", "tokens"], 64, "--script: tokens is no"), (["llm", "--script", "done=0  fail=503x2", "--answer", "q"], 0, "完")])
 def test_usage(argv, code, said):
     run = subprocess.run([BIN / "botbridge-sim", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
     assert run.returncode == code
