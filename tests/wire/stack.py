@@ -334,7 +334,7 @@ class Stack:
             out = subprocess.run(["kcat", "-C", "-q", "-b", self.kafka.servers, "-t", f"{self.prefix}.{topic}", "-o", "beginning", "-e", "-J"],
                                  check=True, stdout=subprocess.PIPE, timeout=30).stdout.decode("utf-8", "replace")
             found = []
-            for line in out.splitlines():
+            for line in out.split("\n")[:-1]:  # splitlines() knows more line ends, which JSON leaves as they are
                 r = json.loads(line)
                 flat = r.get("headers") or []
                 r["headers"] = dict(zip(flat[::2], flat[1::2]))

@@ -11,7 +11,7 @@ from wecom import stream_id
 
 
 def test_record_of_a_question(stack, ask):
-    q = ask(stack, "问题", response_url="https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=CODE123")
+    q = ask(stack, "问题\u2028第二行", response_url="https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=CODE123")
     stack.note_text("CODE123")
     q.send()
     q.follow(30)
