@@ -82,6 +82,17 @@ bool lanes_has_turn(const struct lane_place *place)
     return lane && lane->queue.next == &place->node && lane->turn.state == ROTA_SERVED;
 }
 
+size_t lanes_ahead(const struct lane_place *place)
+{
+    size_t ahead = 0;
+    if (!place->lane)
+        return 0;
+    const struct list *node = place->node.prev;
+    for (; node != &place->lane->queue; node = node->prev)
+        ahead++;
+    return ahead;
+}
+
 void lanes_leave(struct lanes *l, struct lane_place *place)
 {
     struct lane *lane = place->lane;

@@ -45,6 +45,7 @@ void lanes_enter(struct lanes *l, struct lane_place *place, struct bytes name,
 void lanes_leave(struct lanes *l, struct lane_place *place);
 
 bool lanes_has_turn(const struct lane_place *place);
+size_t lanes_ahead(const struct lane_place *place); /* places before it in its lane; O(these) */
 void lanes_set_capacity(struct lanes *l, size_t capacity);
 /* Several groups may come: none gets all turns. */
 void lanes_set_shared(struct lanes *l, bool is_shared);

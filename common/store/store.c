@@ -255,6 +255,15 @@ void store_open(struct store *s, const struct store_stream *stream, enum stream_
     send(s, op, stream->id);
 }
 
+void store_open_queued(struct store *s, const struct store_stream *stream, struct bytes text,
+                       store_cb *cb, void *arg)
+{
+    struct op *op = begin(s, &store_script_open, stream, 2, cb, arg);
+    script_arg(op, bytes_of_str(stream_state_name(STREAM_OPEN)));
+    script_arg(op, text);
+    send(s, op, stream->id);
+}
+
 void store_close(struct store *s, const struct store_stream *stream, enum stream_reason reason,
                  store_cb *cb, void *arg)
 {

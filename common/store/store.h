@@ -127,6 +127,10 @@ void store_read(struct store *s, struct bytes id, store_cb *cb, void *arg);
  * Reply as store_read. `as` is STREAM_OPEN or STREAM_UNKNOWN. */
 void store_open(struct store *s, const struct store_stream *stream, enum stream_state as,
                 store_cb *cb, void *arg);
+/* The same as STREAM_OPEN by who has its record in hand, but no claim yet. `text` is shown as
+ * long as nobody claims it; "" for none any more. */
+void store_open_queued(struct store *s, const struct store_stream *stream, struct bytes text,
+                       store_cb *cb, void *arg);
 /* Makes it final by ingress. VERDICT_OK: it is (a repeat of the same reason is OK too).
  * Otherwise what it already is: VERDICT_FINAL, VERDICT_CLOSED (another reason), or, for
  * REASON_BUSY and REASON_LOST only, VERDICT_HELD: a worker has or had it (its lease may be

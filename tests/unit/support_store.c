@@ -186,6 +186,14 @@ struct store_reply rig_open(struct rig *rig, const struct store_stream *stream,
     return await(rig, a);
 }
 
+struct store_reply rig_open_queued(struct rig *rig, const struct store_stream *stream,
+                                   const char *text)
+{
+    struct rig_answer *a = next_answer();
+    store_open_queued(rig->store, stream, bytes_of_str(text), answer_take, a);
+    return await(rig, a);
+}
+
 struct store_reply rig_close(struct rig *rig, const struct store_stream *stream,
                              enum stream_reason reason)
 {

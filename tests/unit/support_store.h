@@ -54,6 +54,8 @@ void rig_answer_free(struct rig_answer *a);
 struct store_reply rig_read(struct rig *rig, const struct store_stream *stream);
 struct store_reply rig_open(struct rig *rig, const struct store_stream *stream,
                             enum stream_state as);
+struct store_reply rig_open_queued(struct rig *rig, const struct store_stream *stream,
+                                   const char *text);
 struct store_reply rig_close(struct rig *rig, const struct store_stream *stream,
                              enum stream_reason reason);
 struct store_reply rig_shown(struct rig *rig, const struct store_stream *stream);

@@ -74,7 +74,11 @@ static void test_order_within_a_lane(void **state)
     enter(2, "b");
     enter(3, "a");
     expect_turns("0 2");
+    assert_int_equal(lanes_ahead(&places[3]), 2);
+    assert_int_equal(lanes_ahead(&places[2]), 0);
     lanes_leave(&lanes, &places[0]);
+    assert_int_equal(lanes_ahead(&places[3]), 1);
+    assert_int_equal(lanes_ahead(&places[0]), 0);
     expect_turns("0 2 1");
     lanes_leave(&lanes, &places[2]);
     enter(4, "b");

@@ -156,6 +156,26 @@ static void open_of_a_running_stream_shows_its_text(void **state)
     assert_true(bytes_eq_str(r.text, "so far"));
 }
 
+static void a_place_is_shown_until_somebody_has_it(void **state)
+{
+    (void)state;
+    expect(rig_open_queued(rig, &stream, "two before"), VERDICT_OK, STREAM_OPEN);
+    expect_text("two before");
+    expect(rig_open_queued(rig, &stream, ""), VERDICT_OK, STREAM_OPEN);
+    expect_text("");
+    rig_open_queued(rig, &stream, "one before");
+    assert_int_equal(rig_open(rig, &stream, STREAM_OPEN).shown_bytes, strlen("one before"));
+    uint64_t epoch = claim("a");
+    expect(rig_open_queued(rig, &stream, "late"), VERDICT_OK, STREAM_RUN);
+    expect_text("one before");
+    expect(rig_put(rig, &stream, epoch, "answer", LEASE_MS), VERDICT_OK, STREAM_RUN);
+    expect(rig_open_queued(rig, &stream, ""), VERDICT_OK, STREAM_RUN);
+    expect_text("answer");
+    rig_finish(rig, &stream, epoch, REASON_DONE, "answer.", "", "", LEASE_MS);
+    expect(rig_open_queued(rig, &stream, "late"), VERDICT_OK, STREAM_FINAL);
+    expect_text("answer.");
+}
+
 /* --- claiming --- */
 
 static void claim_makes_it_run(void **state)
@@ -556,6 +576,7 @@ int main(void)
         TEST(open_creates_and_a_repeat_keeps_the_first),
         TEST(open_makes_unknown_known),
         TEST(open_of_a_running_stream_shows_its_text),
+        TEST(a_place_is_shown_until_somebody_has_it),
         TEST(claim_makes_it_run),
         TEST(claim_is_held_until_the_lease_ends),
         TEST(a_repeated_claim_gets_the_same),

@@ -168,6 +168,28 @@ def test_place_in_the_queue(kafka, make_stack, ask):
     assert not any(text.startswith("前面还有 ") for text in runs.shown)
 
 
+def test_place_in_the_lane(kafka, make_stack, ask):
+    """Behind one's own earlier questions, which nobody else waits for; a next worker goes on telling it."""
+    bot = Bot("main", queue_text="前面还有 {n} 条消息")
+    s = make_stack(kafka, bots=[bot], partitions=1, settings={"worker": {"lease_ms": 3000}})
+    first, second, third = (ask(s, directives="tokens=60 rate=10", user="one") for _ in range(3))
+    for q in (first, second, third):
+        q.send()
+    other = ask(s, user="another")
+    other.send()
+    assert other.follow(20).final == other.expected
+    third.follow(20, until=lambda text: text == "前面还有 2 条消息")
+    second.follow(20, until=lambda text: text == "前面还有 1 条消息")
+    s.workers[0].kill()
+    s.workers[0].start()
+    third.follow(60 * SLOW, until=lambda text: text == "前面还有 1 条消息")
+    for q in (first, second, third):
+        assert q.follow(60 * SLOW, every=0.2).final == q.expected
+    for q in (second, third):
+        assert all(text == bot.placeholder or text.startswith("前面还有 ") or q.expected.startswith(text) for text in q.shown)
+    assert not any(text.startswith("前面还有 ") for text in first.shown + other.shown)
+
+
 def bounds_of(stack, port):
     text = request(port, "GET", "/metrics").body.decode()
     return set(re.findall(r"^(botbridge_\w+)_limit(?:\{.*\})? \d+$", text, re.M))

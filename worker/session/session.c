@@ -211,7 +211,7 @@ void session_resume(struct session *s)
     s->is_stalled = false;
     switch (s->state) {
     case SESSION_QUEUED:
-        session_reopen(s);
+        session_tell_queued(s);
         break;
     case SESSION_WAITING:
         session_begin(s);
@@ -248,8 +248,10 @@ void session_on_store_up(struct session *s, bool is_loss)
     s->must_put = s->must_put || is_end_lost;
     if (s->is_stalled || is_end_lost)
         session_wait(s, (int64_t)random_below(SPREAD_MS));
-    else if (s->state == SESSION_QUEUED) /* of which there may be very many */
+    else if (s->state == SESSION_QUEUED) { /* of which there may be very many */
+        s->queue_told = SIZE_MAX;
         session_wait(s, (int64_t)random_below(QUEUED_SPREAD_MS));
+    }
 }
 
 void session_on_reload(struct session *s)

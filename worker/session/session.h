@@ -178,7 +178,8 @@ struct session {
     struct pipeline_run *run;
     unsigned attempts;
     struct answer answer;
-    size_t queue_told; /* the place in the queue that the store's text tells; 0: none */
+    size_t queue_told; /* the place in the queue that the store's text tells; 0: none;
+                        * SIZE_MAX: to be told in any case */
     size_t queue_sent; /* that of the put under way */
     size_t put_bytes;  /* of the text in the store, by us */
     size_t sent_bytes; /* of the put under way */

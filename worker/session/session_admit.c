@@ -72,25 +72,44 @@ static bool take_shares(struct session *s, struct bytes lane)
            session_take_pipeline_share(s);
 }
 
-static void on_reopened(const struct store_reply *reply, void *arg)
+static void on_told(const struct store_reply *reply, void *arg)
 {
-    (void)reply; /* failed: the next time the store is up */
+    struct session *s = arg;
     crash_point("queued.answered");
-    (void)session_arrived(arg);
+    if (session_arrived(s) && s->state == SESSION_QUEUED && reply->outcome != STORE_DONE)
+        s->queue_told = SIZE_MAX;
+}
+
+static void tell_store(struct session *s, size_t ahead, const struct config_bot *bot)
+{
+    struct store_stream stream = session_stream(s);
+    struct buf *scratch = &s->worker->queue_text;
+    struct bytes text = BYTES_LIT("");
+    if (ahead > 0) {
+        buf_reset(scratch);
+        config_write_queue_text(bot, ahead, scratch);
+        text = buf_bytes(scratch);
+    }
+    s->queue_told = ahead;
+    s->pending++;
+    store_open_queued(s->worker->store, &stream, text, on_told, s);
+    crash_point("queued.sent");
 }
 
 /* Who waits for its turn has no claim to be known by. Where the store and the ingress that
  * accepted it have forgotten it, a poll takes its id for one that nobody gave out, and ends it
- * as lost. */
-void session_reopen(struct session *s)
+ * as lost: so it is opened again. Its place is shown by the same call. */
+void session_tell_queued(struct session *s)
 {
     const struct config_bot *bot = config_bot(s->worker->config, bytes_of_str(s->bot_name));
     if (!s->has_stream || !bot || bot->platform != PLATFORM_WECOM)
         return;
-    struct store_stream stream = session_stream(s);
-    s->pending++;
-    store_open(s->worker->store, &stream, STREAM_OPEN, on_reopened, s);
-    crash_point("queued.sent");
+    bool has_text = config_has_queue_text(bot);
+    size_t ahead = has_text ? lanes_ahead(&s->lane) : 0;
+    if (ahead != s->queue_told)
+        tell_store(s, ahead, bot);
+    if (has_text)
+        session_wait(s, QUEUE_TEXT_MS);
 }
 
 /* Its ingress opened a young one just now. */
@@ -113,8 +132,11 @@ void session_admit(struct session *s, const struct message *m)
         session_set_state(s, SESSION_WAITING);
         session_wait(s, SHED_LOOK_MS);
     }
-    if (s->state == SESSION_QUEUED && may_be_forgotten(s))
-        session_reopen(s);
+    if (s->state != SESSION_QUEUED)
+        return;
+    if (may_be_forgotten(s))
+        s->queue_told = SIZE_MAX;
+    session_tell_queued(s);
 }
 
 static bool has_room_now(struct session *s)

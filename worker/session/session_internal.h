@@ -49,8 +49,8 @@ size_t session_answer_max_bytes(const struct session *s);
 size_t session_chat_max_bytes(const struct session *s);
 /* Fills `m` from the record; `*root` is to be freed. False: unreadable. */
 bool session_message(struct session *s, struct message *m, struct json **root);
-/* Makes the record of a queued one again, where it was lost. */
-void session_reopen(struct session *s);
+/* Of one that waits in its lane: its place, and its record again where it may be lost. */
+void session_tell_queued(struct session *s);
 /* Tries again after a back-off, or when the store is up. */
 void session_stall(struct session *s);
 void session_wait(struct session *s, int64_t delay_ms);
