@@ -45,6 +45,31 @@ bool answer_replace(struct answer *a, struct bytes text)
     return answer_append(a, text);
 }
 
+/* Length of the white space or the thought that `text` begins with; 0: of neither. */
+static size_t blank_length(struct bytes text)
+{
+    struct bytes open = BYTES_LIT("<think>"), close = BYTES_LIT("</think>");
+    if (text.len > 0 && memchr(" \t\r\n", *text.ptr, 4))
+        return 1;
+    if (bytes_starts_with(text, BYTES_LIT("\u3000"))) /* the blank of Chinese texts */
+        return 3;
+    if (!bytes_starts_with(text, open))
+        return 0;
+    const char *end = memmem(text.ptr, text.len, close.ptr, close.len);
+    return end ? (size_t)(end - text.ptr) + close.len : text.len;
+}
+
+bool answer_is_blank(const struct answer *a)
+{
+    struct bytes rest = buf_bytes(&a->text);
+    size_t len;
+    do {
+        len = blank_length(rest);
+        rest = bytes_of(rest.ptr + len, rest.len - len);
+    } while (len > 0);
+    return rest.len == 0;
+}
+
 struct bytes answer_visible(const struct answer *a)
 {
     struct bytes text = buf_bytes(&a->text);

@@ -25,6 +25,8 @@ void answer_clear(struct answer *a); /* for another attempt */
 bool answer_append(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 bool answer_replace(struct answer *a, struct bytes text) BRG_MUST_CHECK;
 
+/* Nothing in it answers: no text, white space and thoughts only. */
+bool answer_is_blank(const struct answer *a);
 /* What a growing answer shows. */
 struct bytes answer_visible(const struct answer *a);
 bool answer_has_rest(const struct answer *a); /* more was collected than can be shown */

@@ -154,6 +154,26 @@ static void test_bound(void **state)
     free(text);
 }
 
+static void test_blank(void **state)
+{
+    static const char *const blank[] = {"", " \n\t\r\n", "\u3000", "<think>hm</think>",
+                                        "\n<think>h</think> <think>m\n"};
+    static const char *const answers[] = {
+        "a", "\n.", "<think>hm</think>\n42", "<thin", "</think>", "```\n<think>", "\u4e00"};
+    struct answer a;
+    (void)state;
+    answer_init(&a, MAX_BYTES, LIMIT, TAIL);
+    for (size_t i = 0; i < sizeof(blank) / sizeof(blank[0]); i++) {
+        assert_true(answer_replace(&a, bytes_of_str(blank[i])));
+        assert_true(answer_is_blank(&a));
+    }
+    for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+        assert_true(answer_replace(&a, bytes_of_str(answers[i])));
+        assert_false(answer_is_blank(&a));
+    }
+    answer_free(&a);
+}
+
 /* Cut at its maximum an answer says so, also where all that is left of it can be shown. */
 static void test_cut_answers_say_so(void **state)
 {
@@ -184,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_rest),
         cmocka_unit_test(test_bound),
         cmocka_unit_test(test_cut_answers_say_so),
+        cmocka_unit_test(test_blank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

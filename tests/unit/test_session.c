@@ -159,6 +159,24 @@ static void test_no_attempt_after_text_was_shown(void **state)
     assert_int_equal(s->call_count, 1);
 }
 
+/* No bubble is left without a word to read; another attempt while nothing has been shown. */
+static void test_an_answer_without_words_is_none(void **state)
+{
+    struct stage *s = *state;
+    struct stage_question q = one();
+    stage_ask(s, &q);
+    stage_await_calls(s, 1);
+    stage_say(s, 0, "\n");
+    stage_done(s, 0);
+    stage_await_calls(s, 2);
+    stage_say(s, 1, "<think>hm</think>");
+    stage_await_text(s, &q, "<think>hm</think>");
+    stage_done(s, 1);
+    stage_await_final(s, &q, REASON_APOLOGY, "<think>hm</think>\n\nSORRY");
+    stage_await_idle(s);
+    assert_int_equal(s->call_count, 2);
+}
+
 static void test_what_will_fail_again_is_not_tried_again(void **state)
 {
     struct stage *s = *state;
@@ -530,6 +548,7 @@ int main(void)
         STAGE_TEST(test_failures_end_in_apology_and_dead_letter),
         STAGE_TEST(test_a_later_attempt_succeeds),
         STAGE_TEST(test_no_attempt_after_text_was_shown),
+        STAGE_TEST(test_an_answer_without_words_is_none),
         STAGE_TEST(test_what_will_fail_again_is_not_tried_again),
         STAGE_TEST(test_a_silent_pipeline_ends_by_the_clock),
         STAGE_TEST(test_a_short_rest_is_used),

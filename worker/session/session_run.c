@@ -93,7 +93,7 @@ static void on_end(enum pipeline_end end, const char *detail, int64_t retry_afte
     struct session *s = arg;
     crash_point("run.ended");
     s->run = NULL;
-    bool is_whole = end == PIPELINE_DONE && s->answer.text.len > 0;
+    bool is_whole = end == PIPELINE_DONE && !answer_is_blank(&s->answer);
     if (end == PIPELINE_DONE && !is_whole) {
         end = PIPELINE_RETRY;
         detail = "empty answer";
