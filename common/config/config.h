@@ -17,11 +17,12 @@ struct config_kafka_setting {
 
 /* How a code of the platform's API is met. */
 enum bosshi_error_class {
-    BOSSHI_ERROR_RETRY,   /* later, with the same uuid */
-    BOSSHI_ERROR_REFRESH, /* with a new token */
-    BOSSHI_ERROR_STOP,    /* never: dead letter */
-    BOSSHI_ERROR_DONE,    /* as if it had succeeded */
-    BOSSHI_ERROR_NO_CARD, /* the card is refused, text may pass */
+    BOSSHI_ERROR_RETRY,    /* later, with the same uuid */
+    BOSSHI_ERROR_REFRESH,  /* with a new token */
+    BOSSHI_ERROR_STOP,     /* never: dead letter */
+    BOSSHI_ERROR_DONE,     /* as if it had succeeded */
+    BOSSHI_ERROR_NO_CARD,  /* the card is refused, text may pass */
+    BOSSHI_ERROR_TOO_LONG, /* the same text in shorter messages may pass */
 };
 struct config_code {
     int64_t code;

@@ -329,10 +329,13 @@ static const struct config_choice bosshi_units[] = {{"characters", BOSSHI_CHARAC
                                                     {"utf16", BOSSHI_UTF16},
                                                     {"bytes", BOSSHI_BYTES},
                                                     {NULL, 0}};
-static const struct config_choice bosshi_classes[] = {
-    {"retry", BOSSHI_ERROR_RETRY},     {"refresh", BOSSHI_ERROR_REFRESH},
-    {"stop", BOSSHI_ERROR_STOP},       {"done", BOSSHI_ERROR_DONE},
-    {"no_card", BOSSHI_ERROR_NO_CARD}, {NULL, 0}};
+static const struct config_choice bosshi_classes[] = {{"retry", BOSSHI_ERROR_RETRY},
+                                                      {"refresh", BOSSHI_ERROR_REFRESH},
+                                                      {"stop", BOSSHI_ERROR_STOP},
+                                                      {"done", BOSSHI_ERROR_DONE},
+                                                      {"no_card", BOSSHI_ERROR_NO_CARD},
+                                                      {"too_long", BOSSHI_ERROR_TOO_LONG},
+                                                      {NULL, 0}};
 
 static const struct config_key bosshi_keys[] = {
     TEXT("app_id", KEY_TEXT, BOSSHI(keys.app_id), NULL, KEY_REQUIRED | KEY_NOT_EMPTY,
@@ -428,7 +431,8 @@ static const struct config_key bosshi_keys[] = {
      .count_offset = BOSSHI(api_error_count),
      .choices = bosshi_classes,
      .help = "How codes of the API are met, over what is built in: tried again, tried with a "
-             "new token, given up, taken for success, or tried as text instead of a card."},
+             "new token, given up, taken for success, tried as text instead of a card, or in "
+             "shorter messages."},
     CHOICE("stream", KEY_CHOICE, BOSSHI(stream), "auto", bosshi_streams, 0,
            "`card`: a card that grows with the answer; `final`: text at the end; `auto`: a "
            "card, and text where the platform refuses cards."),
@@ -444,9 +448,11 @@ static const struct config_key bosshi_keys[] = {
            "five a second, of all its bots together). Several workers serve one group where "
            "`conversation` is not `chat`."),
     NUMBER("text_limit", KEY_INT, BOSSHI(text_limit), 5000, 100, 1000000,
-           "Longest text of one message; what is longer goes on in the next."),
+           "Longest text of one message; what is longer goes on in the next. Where the "
+           "platform refuses one as too long, the rest of that answer goes on in messages of "
+           "half its length, down to 100."),
     NUMBER("card_limit", KEY_INT, BOSSHI(card_limit), 5000, 100, 1000000,
-           "Longest text of a card."),
+           "Longest text of a card; likewise."),
     CHOICE("text_limit_unit", KEY_CHOICE, BOSSHI(text_limit_unit), "characters", bosshi_units,
            0, "What both count; utf16: most emoji count double."),
     TEXT("card_header", KEY_TEXT, BOSSHI(card_header), "", KEY_SHOWN,

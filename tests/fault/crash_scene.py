@@ -28,13 +28,14 @@ LEASE_S, SHOWN_WAIT_S, UNKNOWN_S = 2.0, 1.2, 2.0
 PAUSE_MS = 600      # a commit may take half a second to be made
 BRIEF_DEADLINE_S, BRIEF_MARGIN_S = 3.0, 1.0
 BOT_MAX_RECORDS, RECORD_MAX_BYTES, ATTEMPTS = 8, 150000, 2
-CHAT_LIMIT, CHATS = 500, ("boss", "plain")     # characters of one message; bots on BOSSHI
+CHAT_LIMIT, CHATS = 500, ("boss", "plain", "narrow")     # characters of one message; bots on BOSSHI
 TEXTS = {"placeholder": "稍候", "busy_text": "现在很忙", "lost_text": "已经失效", "notice_text": "时间已到", "apology_text": "抱歉,出错了"}
 # An answer that is not brief has the time of a slow machine's restarts.
 BOTS = {"main": {"stream_deadline_ms": 120000, "handover_margin_ms": 10000},
         "brief": {"stream_deadline_ms": int(1000 * BRIEF_DEADLINE_S), "handover_margin_ms": int(1000 * BRIEF_MARGIN_S)},
         "boss": {"update_interval_ms": 300, "card_limit": CHAT_LIMIT},
         "plain": {"stream": "final", "text_limit": CHAT_LIMIT},
+        "narrow": {"stream": "final"},     # whose platform takes less than it was told
         "strict": {"stream_deadline_ms": 120000, "handover_margin_ms": 10000, "user_rate_per_min": 1}}
 
 
@@ -47,6 +48,7 @@ class CrashStack(Stack):
         super().__init__(kafka, workers=2, bots=[Bot(name, **TEXTS) for name in BOTS if name not in CHATS], partitions=1, pipelines={"main": pipeline})
         self.receiver = Receiver().start()
         self.platforms = {name: Bosshi(self.dir, name, clock_scale=150).start(f"http://127.0.0.1:{self.ports[0]}/bosshi/{name}") for name in CHATS}
+        self.platforms["narrow"].settings(text_limit=CHAT_LIMIT)
         self.bots += self.platforms.values()
         groups = {"requests": f"{self.prefix}.worker", "late": f"{self.prefix}.worker.late"}
         self.offsets = {t: Offsets(kafka.servers, group, f"{self.prefix}.{t}", 5) for t, group in groups.items()}
@@ -158,6 +160,7 @@ class AskedInChat:
         self.text = stack.note_text(f"q{time.monotonic_ns():x}") + f" {{{directives}}}"
         self.expected, self.platform = stack.llm.answer(self.text), stack.platforms[bot]
         self.asked = self.platform.ask(self.text)
+        self.may_break = {"length"} if bot == "narrow" else set()
         self.stream = wecom.stream_id(bot, f"{self.platform.app_id}:{self.asked['event_id']}")
 
     @property
@@ -166,14 +169,14 @@ class AskedInChat:
 
     def check(self):
         """One message of the bot for each part of its text, in order, each once; a message's text only grew; no rule of the platform
-        broken."""
+        broken but where it hides what it takes."""
         calls = [x for x in self.platform.log() if x["type"] in ("send", "reply", "update") and x["chat_id"] == self.asked["chat_id"] and x["code"] == 0]
         made = [x["message_id"] for x in calls if x["type"] != "update" and not x["is_repeat"]]
         assert len(made) == len(set(made)) == len(self.shown), f"messages {made}"
         for message in made:
             texts = [x["text"] for x in calls if x["message_id"] == message and not x["is_repeat"]]
             assert all(now.startswith(before) for before, now in zip(texts, texts[1:]) if texts[-1].startswith(before)), "shown text went back"
-        assert "".join(self.shown) == self.expected and not self.platform.broken()
+        assert "".join(self.shown) == self.expected and {b["rule"] for b in self.platform.broken()} == self.may_break
 
 
 class Scene:

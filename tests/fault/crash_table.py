@@ -465,6 +465,10 @@ def chat_in_texts(s):
     chat(s, "size=2400 rate=400", "plain", messages=4)
 
 
+def chat_in_shortened_texts(s):
+    chat(s, "size=2400 rate=400", "narrow", messages=5)
+
+
 @dataclass
 class Scenario:
     name: str
@@ -545,6 +549,11 @@ SCENARIOS = [
     Scenario("long answer in texts of BOSSHI", "worker", chat_in_texts,
              ["finish.answered", *FURTHER, "chat.answered/part:3", "chat.note/reply", "chat.noted/reply", "chat.sent/part:2 + chat.noted/said"],
              "each text once and in order, one event"),
+    Scenario("answer in texts that BOSSHI finds too long", "worker", chat_in_shortened_texts,
+             ["chat.answered/part", "chat.note/part:2", "chat.noted/part:2", "chat.sent/part:2", "chat.answered/part:2", "chat.answered/part:4",
+              "chat.note/said", "chat.noted/said", "chat.sent/part:5", "chat.answered/part:5", "chat.answered/part:5 + chat.answered/part",
+              "chat.answered/part:2 + chat.answered/part:3"],
+             "each of the shorter texts once and in order, one event"),
     Scenario("question on BOSSHI", "ingress", chat, ["callback.verified", "read.sent", "read.answered", "request.produced", "request.reported", "reply.queued"],
              "as above, however often it is delivered"),
     Scenario("three questions of one user", "worker", lane,

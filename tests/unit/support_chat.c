@@ -1,8 +1,10 @@
 #include "support_chat.h"
 
+#include "base/clock.h"
 #include "json/json.h"
 #include "json/json_writer.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 
@@ -164,4 +166,86 @@ void chat_await_calls(struct chat *c, size_t count)
 {
     struct wish w = {c, count};
     loop_until(c->stage->loop, has_calls, &w);
+}
+
+void chat_answer(struct chat *c, size_t call, const char *text)
+{
+    stage_await_calls(c->stage, call + 1);
+    stage_say(c->stage, call, text);
+    stage_done(c->stage, call);
+}
+
+const struct stage_letter *chat_letter_of(struct chat *c, bool is_dead,
+                                          const struct stage_question *q)
+{
+    const struct stage_letter *letter = stage_letter_of(c->stage, is_dead, q);
+    while (!letter) {
+        stage_await_letters(c->stage, c->stage->letter_count + 1);
+        letter = stage_letter_of(c->stage, is_dead, q);
+    }
+    return letter;
+}
+
+void chat_expect_reply(struct chat *c, const struct stage_question *q, const char *member)
+{
+    const struct buf *value = &chat_letter_of(c, false, q)->value;
+    if (!memmem(value->ptr, value->len, member, strlen(member)))
+        fail_msg("%s not in " BYTES_FMT, member, BYTES_ARG(buf_bytes(value)));
+    stage_await_settled(c->stage, q);
+    stage_await_idle(c->stage);
+}
+
+void chat_expect_undelivered(struct chat *c, const struct stage_question *q)
+{
+    assert_string_equal(chat_letter_of(c, true, q)->reason, "undelivered");
+}
+
+void chat_expect_sends(struct chat *c, const char *const *uuids, size_t count)
+{
+    assert_int_equal(c->call_count, count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(c->calls[i].kind, CHAT_SEND);
+        assert_string_equal(c->calls[i].uuid, uuids[i]);
+    }
+}
+
+const char *chat_last_text(const struct chat *c)
+{
+    return c->calls[c->call_count - 1].text;
+}
+
+struct store_reply chat_rival(struct chat *c, struct stage_question *q)
+{
+    stage_stop_worker(c->stage, true);
+    chat_ask(c, q);
+    struct store_reply r = rig_claim(c->stage->other, &q->stream, "rival", STAGE_LEASE_MS);
+    assert_int_equal(r.verdict, VERDICT_GRANTED);
+    return r;
+}
+
+struct store_reply chat_rival_end(struct chat *c, struct stage_question *q, const char *text)
+{
+    struct store_reply r = chat_rival(c, q);
+    (void)rig_finish(c->stage->other, &q->stream, r.epoch, REASON_DONE, text, "", "event,reply",
+                     STAGE_LEASE_MS);
+    return r;
+}
+
+void chat_rig_note(struct chat *c, const struct stage_question *q, uint64_t epoch,
+                   const char *field, const char *value)
+{
+    (void)rig_note(c->stage->other, &q->stream, epoch, field, value);
+}
+
+void chat_rig_note_ago(struct chat *c, const struct stage_question *q, uint64_t epoch,
+                       const char *field, const char *place, int64_t age_ms)
+{
+    char value[96];
+    bool is_card = strcmp(field, "card") == 0;
+    int64_t at_ms = clock_wall_ms() - age_ms;
+    if (is_card)
+        snprintf(value, sizeof(value), "%" PRId64 " %s", at_ms, place);
+    else
+        snprintf(value, sizeof(value), "%s %" PRId64, place, at_ms);
+    chat_rig_note(c, q, epoch, field, value);
 }

@@ -49,3 +49,30 @@ void chat_await_calls(struct chat *c, size_t count);
         (c)->plan_count = sizeof(list) / sizeof((list)[0]); \
         (c)->planned_from = (c)->call_count;                \
     } while (0)
+
+/* The whole answer of the pipeline's call, when that comes. */
+void chat_answer(struct chat *c, size_t call, const char *text);
+/* When it is written. */
+const struct stage_letter *chat_letter_of(struct chat *c, bool is_dead,
+                                          const struct stage_question *q);
+/* The answer's event has this, and nothing is left to do. */
+void chat_expect_reply(struct chat *c, const struct stage_question *q, const char *member);
+void chat_expect_undelivered(struct chat *c, const struct stage_question *q);
+/* These are all calls. */
+void chat_expect_sends(struct chat *c, const char *const *uuids, size_t count);
+const char *chat_last_text(const struct chat *c);
+
+#define CHAT_EXPECT_SENDS(c, ...)                                        \
+    do {                                                                 \
+        static const char *const uuids[] = {__VA_ARGS__};                \
+        chat_expect_sends(c, uuids, sizeof(uuids) / sizeof((uuids)[0])); \
+    } while (0)
+
+/* Another owner has claimed the stream, without a worker here; and has written the end. */
+struct store_reply chat_rival(struct chat *c, struct stage_question *q);
+struct store_reply chat_rival_end(struct chat *c, struct stage_question *q, const char *text);
+void chat_rig_note(struct chat *c, const struct stage_question *q, uint64_t epoch,
+                   const char *field, const char *value);
+/* What is noted before a send that may have been made so long ago. */
+void chat_rig_note_ago(struct chat *c, const struct stage_question *q, uint64_t epoch,
+                       const char *field, const char *place, int64_t age_ms);

@@ -111,6 +111,10 @@ static void tells_answers_apart(void **state)
          BOSSHI_CALL_RETRY,
          BOSSHI_CALL_RETRY,
          99991400},
+        {{400, "{\"code\":230025}", NULL, NULL},
+         BOSSHI_CALL_TOO_LONG,
+         BOSSHI_CALL_TOO_LONG,
+         230025},
         {{400, "{\"code\":230001}", NULL, NULL}, BOSSHI_CALL_STOP, BOSSHI_CALL_NO_CARD, 230001},
         {{400, "{\"code\":0}", NULL, NULL}, BOSSHI_CALL_STOP, BOSSHI_CALL_NO_CARD, 400},
         {{404, "", NULL, NULL}, BOSSHI_CALL_STOP, BOSSHI_CALL_NO_CARD, 404},
@@ -150,9 +154,11 @@ static void obeys_its_own_table(void **state)
         {200, "{\"code\":5,\"msg\":\"a \\\"b\\\"\\nc\",\"traceId\":\"t-9\"}", NULL, NULL},
         {200, "{\"code\":230002}", NULL, NULL},
         {200, "{\"code\":\"6\"}", NULL, NULL},
+        {200, "{\"code\":7}", NULL, NULL},
     };
     struct scene *s = *state;
-    api_configure(s, "\"api_errors\":{\"5\":\"retry\",\"230002\":\"done\",\"6\":\"no_card\"}");
+    api_configure(s, "\"api_errors\":{\"5\":\"retry\",\"230002\":\"done\",\"6\":\"no_card\","
+                     "\"7\":\"too_long\"}");
     ANSWERS(s->send, answers);
     struct outcome o = api_run(s, &api_text);
     api_expect(&o, BOSSHI_CALL_RETRY, 5);
@@ -162,6 +168,8 @@ static void obeys_its_own_table(void **state)
     api_expect(&o, BOSSHI_CALL_DONE, 230002);
     o = api_run(s, &api_text);
     api_expect(&o, BOSSHI_CALL_NO_CARD, 6);
+    o = api_run(s, &api_text);
+    api_expect(&o, BOSSHI_CALL_TOO_LONG, 7);
 }
 
 static void hands_on_how_long_to_wait(void **state)

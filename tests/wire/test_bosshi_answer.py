@@ -7,6 +7,7 @@ from bosshi_scene import Scene
 from stack import serving
 
 INTERVAL_S = 0.3
+TOO_LONG = 230025
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,36 @@ def test_final_texts_are_split_by_their_limit(make_scene):
     messages = scene.platform.messages(q)
     assert len(messages) >= 4 and {m["msg_type"] for m in messages} == {"text"}
     scene.platform.judge(q, q.expected, messages=len(messages))
+
+
+def check_shortened(scene, q, form):
+    """All of it is there, each piece once, though the platform takes less than the bot was told."""
+    scene.platform.wait("the whole answer", lambda: joined(scene.platform.shown(q)) == q.expected, 60)
+    assert scene.settled(q)["reply"]["outcome"] == "done" and scene.dead_of(q) == []
+    assert {m["msg_type"] for m in scene.platform.messages(q)} == {form}
+    sends = scene.platform.log(type="send", chat_id=q["chat_id"])
+    refused = scene.platform.log(code=TOO_LONG)
+    assert 1 <= len(refused) <= 6 and {b["rule"] for b in scene.platform.broken()} == {"length"}
+    uuids = [x["uuid"] for x in sends]
+    assert len(uuids) == len(set(uuids))    # another text is another message
+    return sends
+
+
+@pytest.mark.parametrize("unit, limit", [("characters", 500), ("bytes", 5000), ("bytes", 500)])
+def test_texts_that_are_too_long_are_said_in_shorter_ones(make_scene, unit, limit):
+    scene = make_scene(bot={"stream": "final"}, platform={"set": {"text_limit": limit, "limit_unit": unit}})
+    q = scene.ask("size=12000 rate=4000")
+    check_shortened(scene, q, "text")
+
+
+@pytest.mark.parametrize("rate", [400, 100000])
+def test_cards_that_are_too_long_are_followed_by_others(make_scene, rate):
+    scene = make_scene(platform={"set": {"card_limit": 500, "text_limit": 500}})
+    q = scene.ask(f"size=5000 rate={rate}")
+    check_shortened(scene, q, "compressive_card")
+    first = scene.platform.messages(q)[0]
+    texts = [first["text"], *(e["text"] for e in first["edits"])]
+    assert all(now.startswith(before) for before, now in zip(texts[:-1], texts[1:-1]))    # only the end may move some of it into the next
 
 
 def test_cards_that_are_refused_become_texts_and_that_is_remembered(make_scene):

@@ -66,7 +66,7 @@ struct bosshi_call {
 };
 
 static const char *const outcome_names[BOSSHI_OUTCOME_COUNT] = {
-    "done", "retry", "refresh", "no_card", "stop", "unknown",
+    "done", "retry", "refresh", "no_card", "too_long", "stop", "unknown",
 };
 
 const char *bosshi_outcome_name(enum bosshi_outcome outcome)
@@ -77,10 +77,11 @@ const char *bosshi_outcome_name(enum bosshi_outcome outcome)
 #define CALLS(kind, outcome)                                      \
     METRIC(METRIC_COUNTER, "botbridge_worker_bosshi_calls_total", \
            "call=\"" kind "\",outcome=\"" outcome "\"", "Calls of BOSSHI's API by outcome")
-#define CALLS_OF(kind)                                                           \
-    {                                                                            \
-        CALLS(kind, "done"), CALLS(kind, "retry"), CALLS(kind, "refresh"),       \
-            CALLS(kind, "no_card"), CALLS(kind, "stop"), CALLS(kind, "unknown"), \
+#define CALLS_OF(kind)                                                            \
+    {                                                                             \
+        CALLS(kind, "done"), CALLS(kind, "retry"), CALLS(kind, "refresh"),        \
+            CALLS(kind, "no_card"), CALLS(kind, "too_long"), CALLS(kind, "stop"), \
+            CALLS(kind, "unknown"),                                               \
     }
 static struct metric calls[CALL_KIND_COUNT][BOSSHI_OUTCOME_COUNT] = {
     [CALL_SEND] = CALLS_OF("send"),

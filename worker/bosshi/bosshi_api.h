@@ -21,11 +21,12 @@ void bosshi_api_limit(struct bosshi_api *api, size_t max_chats, size_t max_token
 
 enum bosshi_outcome {
     BOSSHI_CALL_DONE,
-    BOSSHI_CALL_RETRY,   /* not done: later */
-    BOSSHI_CALL_REFRESH, /* not done: the new token was refused too */
-    BOSSHI_CALL_NO_CARD, /* refused for good because it is a card, or may be: text may pass */
-    BOSSHI_CALL_STOP,    /* refused for good */
-    BOSSHI_CALL_UNKNOWN, /* perhaps done: repeat it as it was */
+    BOSSHI_CALL_RETRY,    /* not done: later */
+    BOSSHI_CALL_REFRESH,  /* not done: the new token was refused too */
+    BOSSHI_CALL_NO_CARD,  /* refused for good because it is a card, or may be: text may pass */
+    BOSSHI_CALL_TOO_LONG, /* refused for its length: less of it may pass */
+    BOSSHI_CALL_STOP,     /* refused for good */
+    BOSSHI_CALL_UNKNOWN,  /* perhaps done: repeat it as it was */
     BOSSHI_OUTCOME_COUNT,
 };
 const char *bosshi_outcome_name(enum bosshi_outcome outcome);

@@ -25,7 +25,7 @@ static size_t weight(char c, enum bosshi_unit unit)
     return unit == BOSSHI_UTF16 && byte >= 0xf0 ? 2 : 1;
 }
 
-static size_t count_of(struct bytes text, enum bosshi_unit unit)
+size_t bosshi_count(struct bytes text, enum bosshi_unit unit)
 {
     size_t count = 0;
     for (size_t i = 0; i < text.len; i++)
@@ -71,7 +71,7 @@ size_t bosshi_growing(struct bytes text, struct bosshi_limit limit)
 static void reopen(struct bytes text, size_t from, struct bosshi_limit limit, struct buf *out)
 {
     cut_reopen(text, from, out);
-    if (count_of(buf_bytes(out), limit.unit) > limit.count / 2)
+    if (bosshi_count(buf_bytes(out), limit.unit) > limit.count / 2)
         buf_reset(out);
 }
 

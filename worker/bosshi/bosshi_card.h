@@ -13,6 +13,9 @@ struct bosshi_limit {
     enum bosshi_unit unit;
 };
 
+/* How much of a limit `text` takes. */
+size_t bosshi_count(struct bytes text, enum bosshi_unit unit);
+
 /* Bytes of the longest prefix of `text` within the limit. */
 size_t bosshi_fit(struct bytes text, struct bosshi_limit limit);
 

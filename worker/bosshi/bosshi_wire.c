@@ -158,6 +158,7 @@ static const struct config_code known_codes[] = {
     {99991677, BOSSHI_ERROR_REFRESH}, /* expired token */
     {230099, BOSSHI_ERROR_NO_CARD},   /* the card could not be built */
     {230031, BOSSHI_ERROR_NO_CARD},   /* too old to be updated */
+    {230025, BOSSHI_ERROR_TOO_LONG},  /* content too long */
     {99991401, BOSSHI_ERROR_STOP},    /* our address is not allowed */
     {230002, BOSSHI_ERROR_STOP},      /* not in the group */
     {230006, BOSSHI_ERROR_STOP},      /* bot ability off */
@@ -188,6 +189,8 @@ static enum bosshi_outcome outcome_of_class(int class_of_error)
         return BOSSHI_CALL_DONE;
     case BOSSHI_ERROR_NO_CARD:
         return BOSSHI_CALL_NO_CARD;
+    case BOSSHI_ERROR_TOO_LONG:
+        return BOSSHI_CALL_TOO_LONG;
     case BOSSHI_ERROR_STOP:
         break;
     }

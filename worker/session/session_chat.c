@@ -1,4 +1,3 @@
-#include "bosshi/bosshi_card.h"
 #include "session/session_chat_parts.h"
 
 #define BIT(step) (1u << (step))
@@ -114,7 +113,7 @@ static void reset(struct session *s)
     c->stale_notes += c->is_note_pending;
     c->is_note_pending = c->is_unsure = false;
     c->said_parts = c->failures = c->updates = 0;
-    c->said_bytes = c->next_bytes = 0;
+    c->limit = c->said_bytes = c->next_bytes = 0;
     c->noted_ms = c->due_ms = c->updated_ms = 0;
     c->outcome = BOSSHI_CALL_DONE;
     c->code = 0;
@@ -185,11 +184,18 @@ void session_chat_free(struct session *s)
 
 /* --- texts --- */
 
-static struct bosshi_limit limit_of(const struct session *s)
+struct bosshi_limit chat_limit(const struct session *s)
 {
     const struct config_bosshi *app = chat_app(s);
-    int64_t count = s->chat->is_text ? app->text_limit : app->card_limit;
-    return (struct bosshi_limit){(size_t)count, app->text_limit_unit};
+    size_t configured = (size_t)(s->chat->is_text ? app->text_limit : app->card_limit);
+    size_t count = s->chat->limit > 0 ? s->chat->limit : configured;
+    return (struct bosshi_limit){count, app->text_limit_unit};
+}
+
+void chat_use_text(struct session *s)
+{
+    s->chat->is_text = true;
+    s->chat->limit = 0;
 }
 
 static void append_late(const struct session *s, struct buf *out)
@@ -200,17 +206,30 @@ static void append_late(const struct session *s, struct buf *out)
     buf_append_str(out, LATE_GAP);
 }
 
-struct bytes session_chat_visible(const struct session *s)
+/* For the answer in a growing card. */
+static struct bosshi_limit growing_limit(const struct session *s)
 {
-    struct bytes text = buf_bytes(&s->answer.text);
-    struct bosshi_limit limit = limit_of(s);
-    if (s->chat->is_text)
-        return bytes_of(text.ptr, 0);
+    struct bosshi_limit limit = chat_limit(s);
     if (s->chat->is_late) {
         size_t late = strlen(chat_app(s)->late_text) + sizeof(LATE_GAP) - 1;
         limit.count = limit.count > late ? limit.count - late : 0;
     }
-    return bytes_of(text.ptr, bosshi_growing(text, limit));
+    return limit;
+}
+
+struct bytes session_chat_visible(const struct session *s)
+{
+    struct bytes text = buf_bytes(&s->answer.text);
+    return bytes_of(text.ptr, s->chat->is_text ? 0 : bosshi_growing(text, growing_limit(s)));
+}
+
+/* An earlier owner had another limit, where the one here was shortened. */
+static struct bytes shown_that_fits(const struct session *s)
+{
+    struct bytes text = buf_bytes(&s->shown);
+    if (bosshi_fit(text, growing_limit(s)) < text.len)
+        text.len = bosshi_growing(text, growing_limit(s));
+    return text;
 }
 
 /* What the growing card is to show: no more than the store has, so that a later owner never has
@@ -222,7 +241,7 @@ static void write_growing(struct session *s, struct buf *out)
     if (s->put_bytes > 0)
         text = bytes_of(visible.ptr, s->put_bytes < visible.len ? s->put_bytes : visible.len);
     else if (s->shown.len > 0)
-        text = buf_bytes(&s->shown);
+        text = shown_that_fits(s);
     else if (s->has_shown)
         text.len = 0; /* the store has lost it, or is away */
     buf_reset(out);
@@ -249,9 +268,9 @@ static void write_part(struct session *s, struct buf *out)
 {
     struct session_chat *c = s->chat;
     struct bytes whole = chat_whole(s);
-    size_t least = c->is_text ? 0 : bosshi_growing(whole, limit_of(s));
+    size_t least = c->is_text ? 0 : bosshi_growing(whole, chat_limit(s));
     buf_reset(out);
-    c->next_bytes = bosshi_part(whole, c->said_bytes, least, limit_of(s), out);
+    c->next_bytes = bosshi_part(whole, c->said_bytes, least, chat_limit(s), out);
 }
 
 /* --- what is next --- */
@@ -269,6 +288,15 @@ static void begin_send(struct session *s, bool is_part)
 static bool is_on_card(const struct session_chat *c)
 {
     return c->on_card.len > 0 && bytes_eq(buf_bytes(&c->on_card), buf_bytes(&c->sending));
+}
+
+/* With a shortened limit it might be less than the card shows: that stays until the end, which
+ * says the rest elsewhere. */
+static bool is_perhaps_less(const struct session_chat *c)
+{
+    bool goes_on =
+        c->on_card.len > 0 && bytes_starts_with(buf_bytes(&c->sending), buf_bytes(&c->on_card));
+    return c->has_card && c->limit > 0 && !goes_on;
 }
 
 /* Platforms are said to drop edits of a message that was edited often, without a word: growing
@@ -306,7 +334,7 @@ static void grow(struct session *s)
         return;
     write_growing(s, &c->sending);
     bool is_still = c->is_frozen || (c->has_card && c->card_id.len == 0) || is_on_card(c);
-    if (c->sending.len == 0 || is_still)
+    if (c->sending.len == 0 || is_still || is_perhaps_less(c))
         return;
     if (!c->has_card)
         begin_send(s, false);
@@ -328,8 +356,8 @@ static void say(struct session *s)
         chat_note(s);
         return;
     }
-    if (is_first && !is_card)
-        c->is_text = true;
+    if (is_first && !is_card && !c->is_text)
+        chat_use_text(s);
     write_part(s, &c->sending);
     if (!is_card || !c->has_card) {
         begin_send(s, !is_card);

@@ -7,7 +7,8 @@
  *   part     number, first byte, form and time of the further message about to be sent
  *   said     messages and bytes of the final text that the user has, their form, and the code
  *            of the last that the user perhaps has not
- *            (each but card_id tells as well whether the text begins with late_text)
+ *            (each but card_id tells as well whether the text begins with late_text, and the
+ *            limit of a message, behind its form, where that was shortened)
  *   reply    outcome and code: nothing more is sent
  *
  * Noted before and after each send, so that a later owner repeats one with the same uuid, which
@@ -52,6 +53,7 @@ struct session_chat {
     struct buf on_card;      /* its text; empty: not known */
     struct buf sending;      /* the text under way */
     struct buf whole;        /* late_text and the final text, where there is the first */
+    size_t limit;            /* of a message, shortened for this answer; 0: as configured */
     unsigned said_parts;
     size_t said_bytes, next_bytes; /* of the final text; the second is after what is sent */
     int64_t noted_ms;              /* store time of the first note of what is sent */

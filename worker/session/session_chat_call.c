@@ -1,7 +1,6 @@
 /* The calls for an answer's messages, and what their outcomes mean. */
 #include "base/crash_point.h"
 #include "base/random.h"
-#include "bosshi/bosshi_card.h"
 #include "log/log.h"
 #include "session/session_chat_parts.h"
 
@@ -13,6 +12,7 @@ enum {
     CHAT_WAIT_MAX_MS = 300000, /* a longer wait asked for is looked at again */
     CODE_UUID_IN_USE = 230049, /* the same message is being sent, or was */
     IN_USE_TRIES = 3,
+    LIMIT_LEAST = 100, /* as of the settings: what is no longer is refused for something else */
     CONTENT_FRAME_BYTES = 4096,
 };
 
@@ -151,6 +151,37 @@ static void take_sent(struct session *s, const struct bosshi_result *r)
         c->noted_ms = 0;
 }
 
+/* Neither the platform's bound nor its unit is known: half of what was refused is tried, as
+ * often as that makes sense. False: it does not. */
+static bool shorten(struct session *s)
+{
+    struct bosshi_limit limit = chat_limit(s);
+    size_t refused = bosshi_count(buf_bytes(&s->chat->sending), limit.unit);
+    if (refused <= LIMIT_LEAST)
+        return false;
+    s->chat->limit = refused / 2 > LIMIT_LEAST ? refused / 2 : LIMIT_LEAST;
+    s->chat->failures = 0;
+    return true;
+}
+
+/* Less is sent from the same place on, as another message. Never of a card that may be in the
+ * chat: its repeat may have more text than what was taken, and be refused for that. A part's
+ * repeat is the same to the byte. */
+static void take_too_long(struct session *s, const struct bosshi_result *r)
+{
+    struct session_chat *c = s->chat;
+    if (!c->is_part && c->is_repeated) {
+        chat_take_unsure(s, r->code);
+    } else if (shorten(s)) {
+        chat_set_step(s, CHAT_IDLE);
+    } else if (!c->is_text) {
+        chat_use_text(s);
+        chat_set_step(s, CHAT_IDLE);
+    } else {
+        chat_end(s, BOSSHI_CALL_STOP, r->code);
+    }
+}
+
 static void on_sent(struct session *s, const struct bosshi_result *r)
 {
     struct session_chat *c = s->chat;
@@ -163,10 +194,12 @@ static void on_sent(struct session *s, const struct bosshi_result *r)
     }
     keep_error(s, r);
     bool is_refused = r->outcome == BOSSHI_CALL_NO_CARD || r->outcome == BOSSHI_CALL_STOP;
-    if (is_refused && c->is_part && c->is_repeated && !r->is_known) {
+    if (r->outcome == BOSSHI_CALL_TOO_LONG) {
+        take_too_long(s, r);
+    } else if (is_refused && c->is_part && c->is_repeated && !r->is_known) {
         chat_take_unsure(s, r->code);
     } else if (r->outcome == BOSSHI_CALL_NO_CARD && !c->is_text) {
-        c->is_text = true;
+        chat_use_text(s);
         /* A repeat may be refused only because the first was taken. */
         c->is_refused =
             chat_app(s)->stream == BOSSHI_STREAM_AUTO && !c->has_card && !c->is_repeated;
@@ -186,17 +219,20 @@ static void on_updated(struct session *s, const struct bosshi_result *r)
     struct session_chat *c = s->chat;
     bool is_done = r->outcome == BOSSHI_CALL_DONE;
     c->updates += is_done || r->outcome == BOSSHI_CALL_UNKNOWN;
-    buf_reset(&c->on_card);
+    bool is_shorter = r->outcome == BOSSHI_CALL_TOO_LONG && shorten(s);
+    if (!is_shorter) /* else the card surely shows what it did */
+        buf_reset(&c->on_card);
     if (is_done) {
         c->failures = 0;
         buf_append(&c->on_card, buf_bytes(&c->sending));
     } else {
         keep_error(s, r);
     }
-    bool is_frozen = r->outcome == BOSSHI_CALL_NO_CARD;
+    bool is_frozen = r->outcome == BOSSHI_CALL_NO_CARD ||
+                     (r->outcome == BOSSHI_CALL_TOO_LONG && !is_shorter);
     if (is_frozen)
         c->is_frozen = true; /* the answer comes in a message of its own */
-    if (is_done || is_frozen || (is_for_later(r->outcome) && try_later(s, r)))
+    if (is_done || is_shorter || is_frozen || (is_for_later(r->outcome) && try_later(s, r)))
         chat_set_step(s, CHAT_IDLE);
     else
         chat_end(s, r->outcome, r->code);
@@ -233,7 +269,10 @@ void chat_send(struct session *s)
     struct session_chat *c = s->chat;
     char uuid[BOSSHI_UUID_MAX + 1];
     struct buf content;
-    snprintf(uuid, sizeof(uuid), "%s-%c%u", s->id.text, c->is_text ? 't' : 'c', c->said_parts);
+    int len = snprintf(uuid, sizeof(uuid), "%s-%c%u", s->id.text, c->is_text ? 't' : 'c',
+                       c->said_parts);
+    if (c->limit > 0) /* what was refused was another message */
+        snprintf(uuid + len, sizeof(uuid) - (size_t)len, ".%zu", c->limit);
     write_content(s, !c->is_text, buf_bytes(&c->sending), &content);
     struct bosshi_outgoing message = {
         .is_card = !c->is_text,

@@ -8,7 +8,7 @@
 #define LATE "late"
 #define PROMPT "prompt"
 
-enum { NOTE_MAX_BYTES = 128 };
+enum { NOTE_MAX_BYTES = 128, FORM_BYTES = 24 };
 
 static const char *field_of(const struct session_chat *c)
 {
@@ -22,13 +22,23 @@ static const char *field_of(const struct session_chat *c)
     }
 }
 
+/* t or c, and the limit that was shortened: which tells a later owner where the noted part
+ * ends, and its uuid. */
+static void write_form(const struct session_chat *c, char form[FORM_BYTES])
+{
+    int len = snprintf(form, FORM_BYTES, "%c", c->is_text ? 't' : 'c');
+    if (c->limit > 0)
+        snprintf(form + len, FORM_BYTES - (size_t)len, "%zu", c->limit);
+}
+
 static void write_note(struct session *s, const char *field, struct buf *out)
 {
     const struct session_chat *c = s->chat;
-    const char *form = c->is_text ? "t" : "c";
+    char form[FORM_BYTES];
+    write_form(c, form);
     const char *late = c->is_late ? LATE : PROMPT;
     if (strcmp(field, NOTE_CARD) == 0)
-        buf_printf(out, "%" PRId64 " %s", c->noted_ms, late);
+        buf_printf(out, "%" PRId64 " %s c%zu", c->noted_ms, late, c->is_text ? 0 : c->limit);
     else if (strcmp(field, NOTE_PART) == 0)
         buf_printf(out, "%u %zu %s %s %" PRId64, c->said_parts, c->said_bytes, form, late,
                    c->noted_ms);
@@ -146,7 +156,8 @@ static size_t words_of(struct bytes note, struct bytes *words, size_t max)
 /* What `part` and `said` tell. */
 struct place {
     uint64_t parts, bytes;
-    bool is_text, is_late;
+    struct bytes form;
+    bool is_late;
     struct bytes more; /* time of the one, code of the other, or empty */
 };
 
@@ -155,10 +166,20 @@ static bool read_place(struct bytes note, struct place *p)
     struct bytes words[5] = {{0}};
     if (words_of(note, words, 5) < 4)
         return false;
-    p->is_text = bytes_eq_str(words[2], "t");
+    p->form = words[2];
     p->is_late = bytes_eq_str(words[3], LATE);
     p->more = words[4];
     return bytes_to_u64(words[0], &p->parts) && bytes_to_u64(words[1], &p->bytes);
+}
+
+static void take_form(struct session_chat *c, struct bytes form)
+{
+    uint64_t limit = 0;
+    c->is_text = form.len > 0 && form.ptr[0] == 't';
+    if (form.len > 1 && bytes_to_u64(bytes_of(form.ptr + 1, form.len - 1), &limit))
+        c->limit = (size_t)limit;
+    else
+        c->limit = 0;
 }
 
 static void take_place(struct session *s, const struct place *p)
@@ -166,7 +187,7 @@ static void take_place(struct session *s, const struct place *p)
     struct session_chat *c = s->chat;
     c->said_parts = (unsigned)p->parts;
     c->said_bytes = (size_t)p->bytes;
-    c->is_text = p->is_text;
+    take_form(c, p->form);
     c->is_late = p->is_late;
 }
 
@@ -225,9 +246,11 @@ static bool resume_part(struct session *s, struct bytes note)
 static void resume_card(struct session *s, struct bytes note, struct bytes id)
 {
     struct session_chat *c = s->chat;
-    struct bytes words[2] = {{0}};
-    if (words_of(note, words, 2) == 2)
+    struct bytes words[3] = {{0}};
+    if (words_of(note, words, 3) >= 2)
         c->is_late = bytes_eq_str(words[1], LATE);
+    if (note.len > 0)
+        take_form(c, words[2].len > 0 ? words[2] : BYTES_LIT("c"));
     c->has_card = id.len > 0;
     if (c->has_card && !bytes_eq_str(id, NO_ID))
         buf_append(&c->card_id, id);

@@ -1,6 +1,7 @@
 /* Between the files of a session's messages in a chat; nobody else includes this. */
 #pragma once
 
+#include "bosshi/bosshi_card.h"
 #include "session/session_internal.h"
 
 /* Fields of the store's notes: session_chat.h tells what they hold. */
@@ -15,6 +16,9 @@ enum { CHAT_ID_MAX_BYTES = 1024 };
 /* session_chat.c */
 void chat_set_step(struct session *s, enum chat_step step);
 const struct config_bosshi *chat_app(const struct session *s);
+/* No card from here on; the limit that cards were found to have is not that of texts. */
+void chat_use_text(struct session *s);
+struct bosshi_limit chat_limit(const struct session *s);
 bool chat_is_final(const struct session *s); /* the end is in the store, and is to be said */
 struct bytes chat_whole(struct session *s);  /* the final text as it is said */
 /* Comes back at `due_ms` at the latest. */
