@@ -271,11 +271,10 @@ static const struct config_key wecom_keys[] = {
          KEY_NOT_EMPTY | KEY_SHOWN, "Shown until the answer begins."),
     TEXT("lost_text", KEY_TEXT, BOT(lost_text), "抱歉，这条回答已失效，请重新提问。",
          KEY_NOT_EMPTY | KEY_SHOWN, "Ends a bubble of which nothing is known any more."),
-    TEXT(
-        "queue_text", KEY_TEXT, BOT(queue_text), "", KEY_SHOWN,
-        "Shown instead of the placeholder while the question waits for a place of its pipeline "
-        "(`concurrency`); `{n}` stands for how many are before it: \"前面还有 {n} 条消息\". "
-        "Empty: never."),
+    TEXT("queue_text", KEY_TEXT, BOT(queue_text), "", KEY_SHOWN,
+         "Shown instead of the placeholder while the question waits behind others of its lane "
+         "or for a place of its pipeline (`concurrency`); `{n}` stands for how many are before "
+         "it: \"前面还有 {n} 条消息\". Empty: never."),
     NUMBER("user_rate_per_min", KEY_INT, BOT(user_rate_per_min), 0, 0, 100000,
            "Questions of one user per minute, as far as one ingress process sees them; what "
            "comes above it gets `busy_text` and is not accepted. 0: any number."),
