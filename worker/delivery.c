@@ -237,7 +237,7 @@ struct delivery *delivery_start(struct fetch_pool *pool, const struct config *co
         .connect_timeout_ms = config->response_url.connect_timeout_ms,
         .total_timeout_ms = config->response_url.timeout_ms,
         .max_body_bytes = ANSWER_BODY_MAX_BYTES,
-        .fresh_connection = true, /* else libcurl may send it twice */
+        .fresh_connection = true, /* sent once, and never on a connection that is dead */
         .public_only = !config->response_url.allow_private,
     };
     struct delivery *d = BRG_NEW(struct delivery);

@@ -48,6 +48,8 @@ struct fetch {
     bool is_too_large;
     bool is_unusable;      /* the request cannot be sent as it is */
     bool is_fresh;         /* as the caller asked */
+    bool is_once;          /* as the caller asked */
+    bool is_sent;          /* perhaps in part */
     bool is_private;       /* an address was refused (public_only) */
     struct origin *origin; /* NULL when not counted */
     char error[CURL_ERROR_SIZE];
@@ -245,11 +247,16 @@ static size_t on_body(char *data, size_t size, size_t count, void *arg)
     return is_live(f) ? len : 0;
 }
 
-static bool is_sent(const struct fetch *f)
+/* Before each time that libcurl sends the request: again when a kept connection ended without a
+ * byte of an answer. */
+static int on_send(void *arg, char *to, char *from, int to_port, int from_port)
 {
-    curl_off_t sent_us = 0;
-    (void)curl_easy_getinfo(f->easy, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
-    return sent_us > 0;
+    struct fetch *f = arg;
+    (void)to, (void)from, (void)to_port, (void)from_port;
+    if (f->is_sent && f->is_once)
+        return CURL_PREREQFUNC_ABORT;
+    f->is_sent = true;
+    return CURL_PREREQFUNC_OK;
 }
 
 static enum fetch_result result_of_timeout(const struct fetch *f)
@@ -257,7 +264,7 @@ static enum fetch_result result_of_timeout(const struct fetch *f)
     curl_off_t total_us = 0;
     (void)curl_easy_getinfo(f->easy, CURLINFO_TOTAL_TIME_T, &total_us);
     bool is_over = f->total_timeout_ms > 0 && total_us / 1000 >= f->total_timeout_ms - 1;
-    return is_sent(f) || is_over ? FETCH_TIMEOUT : FETCH_CONNECT;
+    return f->is_sent || is_over ? FETCH_TIMEOUT : FETCH_CONNECT;
 }
 
 static enum fetch_result result_of(const struct fetch *f, CURLcode code)
@@ -279,12 +286,12 @@ static enum fetch_result result_of(const struct fetch *f, CURLcode code)
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
     case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_INTERFACE_FAILED:
-        return FETCH_CONNECT;
+    case CURLE_INTERFACE_FAILED: /* the connection of a repeat, perhaps */
+        return f->is_sent ? FETCH_CUT : FETCH_CONNECT;
     case CURLE_URL_MALFORMAT:
         return FETCH_BAD_REQUEST;
     case CURLE_UNSUPPORTED_PROTOCOL: /* the URL's scheme, or an answer that is not HTTP/1 */
-        return is_sent(f) ? FETCH_CUT : FETCH_BAD_REQUEST;
+        return f->is_sent ? FETCH_CUT : FETCH_BAD_REQUEST;
     default:
         return FETCH_CUT;
     }
@@ -302,6 +309,8 @@ static void write_detail(const struct fetch *f, CURLcode code, enum fetch_result
         text = "body over the limit";
     else if (code == CURLE_OK)
         text = "connection closed inside the head";
+    else if (code == CURLE_ABORTED_BY_CALLBACK)
+        text = "kept connection closed without an answer";
     else if (f->is_unusable)
         text = "URL or header with control characters";
     else if (result == FETCH_BAD_REQUEST)
@@ -412,6 +421,8 @@ static void set_callbacks(struct fetch *f)
     (void)curl_easy_setopt(f->easy, CURLOPT_HEADERDATA, f);
     (void)curl_easy_setopt(f->easy, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(f->easy, CURLOPT_WRITEDATA, f);
+    (void)curl_easy_setopt(f->easy, CURLOPT_PREREQFUNCTION, on_send);
+    (void)curl_easy_setopt(f->easy, CURLOPT_PREREQDATA, f);
 }
 
 static bool is_named(const char *line, struct bytes name)
@@ -468,6 +479,7 @@ static void set_limits(struct fetch *f, const struct fetch_request *request)
     (void)curl_easy_setopt(f->easy, CURLOPT_CONNECTTIMEOUT_MS, connect_ms);
     (void)curl_easy_setopt(f->easy, CURLOPT_TIMEOUT_MS, (long)request->total_timeout_ms);
     f->is_fresh = request->fresh_connection || request->public_only;
+    f->is_once = request->send_once;
     (void)curl_easy_setopt(f->easy, CURLOPT_FORBID_REUSE, f->is_fresh ? 1L : 0L);
     if (request->public_only)
         sockets_public_only(f->easy, &f->is_private);
@@ -508,7 +520,7 @@ void fetch_cancel(struct fetch *f)
     struct fetch_pool *pool = f->pool;
     if (f->state == FETCH_FINISHED || f->state == FETCH_DROPPED)
         return;
-    if (f->state == FETCH_RUNNING && !is_sent(f))
+    if (f->state == FETCH_RUNNING && !f->is_sent)
         origin_release(f->origin); /* what it had claimed is still there */
     f->state = FETCH_DROPPED;
     list_remove(&f->node);

@@ -46,6 +46,11 @@ struct fetch_request {
     int64_t total_timeout_ms; /* 0: none */
     size_t max_body_bytes;    /* 0: none */
     bool fresh_connection;    /* a new connection that is closed afterwards */
+    /* Else a request whose kept connection is closed before any byte of an answer is sent again
+     * by itself, at once, though the server may have read it. With this it ends as FETCH_CUT,
+     * though the server may have read nothing: where that is no harm. A request on a fresh
+     * connection is sent once in any case. */
+    bool send_once;
     /* No connection to an address outside the public Internet, whatever the name stands for at
      * that moment. Implies fresh_connection: a kept one may have been made without asking. */
     bool public_only;

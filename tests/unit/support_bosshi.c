@@ -53,7 +53,7 @@ void api_configure(struct scene *s, const char *members)
                "[{\"name\":\"erp\",\"platform\":\"bosshi\",\"app_id\":\"bli_1\","
                "\"app_secret\":\"s3cret\",\"verification_token\":\"v\",\"pipeline\":\"main\","
                "\"api_base\":\"http://127.0.0.1:%u\",\"api_timeout_ms\":400%s%s}]",
-               http_server_port(s->server), members[0] ? "," : "", members);
+               s->port, members[0] ? "," : "", members);
     buf_append_char(&bots, '\0');
     config_unref(s->config);
     s->config = config_load_good(&(struct parts){.bots = bots.ptr});
@@ -74,6 +74,7 @@ int api_set_up(void **state)
     s->loop = loop_new();
     s->pool = fetch_pool_new(s->loop, &fetch);
     s->server = http_server_new(s->loop, &http, &callbacks, NULL);
+    s->port = http_server_port(s->server);
     s->api = bosshi_api_new(s->loop, s->pool);
     for (size_t i = 0; i < 3; i++)
         buf_init(&routes[i]->body, SERVER_BODY_BYTES);
@@ -143,12 +144,18 @@ struct outcome api_run(struct scene *s, const struct bosshi_outgoing *m)
     return o;
 }
 
+void api_start_update(struct scene *s, struct outcome *o, const char *message_id)
+{
+    *o = (struct outcome){.scene = s};
+    s->wanted++;
+    o->call = bosshi_update(s->api, s->app, BYTES_LIT("tenant"), bytes_of_str(message_id),
+                            BYTES_LIT("{\"modules\":[]}"), api_on_result, o);
+}
+
 struct outcome api_run_update(struct scene *s, const char *message_id)
 {
-    struct outcome o = {.scene = s};
-    s->wanted++;
-    o.call = bosshi_update(s->api, s->app, BYTES_LIT("tenant"), bytes_of_str(message_id),
-                           BYTES_LIT("{\"modules\":[]}"), api_on_result, &o);
+    struct outcome o;
+    api_start_update(s, &o, message_id);
     loop_until(s->loop, api_are_all_done, s);
     return o;
 }

@@ -40,6 +40,7 @@ struct scene {
     struct loop *loop;
     struct fetch_pool *pool;
     struct http_server *server;
+    unsigned port; /* of api_base; the server's */
     struct config *config;
     const struct config_bosshi *app;
     struct bosshi_api *api;
@@ -66,6 +67,7 @@ void api_configure(struct scene *s, const char *members);
 void api_start(struct scene *s, struct outcome *o, const struct bosshi_outgoing *m);
 bool api_are_all_done(void *arg);
 struct outcome api_run(struct scene *s, const struct bosshi_outgoing *m);
+void api_start_update(struct scene *s, struct outcome *o, const char *message_id);
 struct outcome api_run_update(struct scene *s, const char *message_id);
 void api_on_result(const struct bosshi_result *r, void *arg);
 

@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 /* --- forms --- */
 
 static void sends_and_updates(void **state)
@@ -146,6 +148,64 @@ static void nobody_there_is_for_later(void **state)
     api_expect(&o, BOSSHI_CALL_RETRY, 0);
     struct http_options http = {.listen = "127.0.0.1:0", .max_connections = 8};
     s->server = http_server_new(s->loop, &http, &(struct http_callbacks){.arg = s}, NULL);
+}
+
+/* A server that keeps the connection of token and send, and hangs up on the update. */
+struct hang_up {
+    int listener, fd;
+    struct buf in, repeated;
+};
+
+static void say(int fd, const char *body)
+{
+    char answer[512];
+    snprintf(answer, sizeof(answer), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(body), body);
+    (void)peer_send(fd, bytes_of_str(answer));
+}
+
+static void answer_token_and_send(void *arg)
+{
+    struct hang_up *h = arg;
+    h->fd = peer_accept(h->listener);
+    (void)peer_read_until(h->fd, &h->in, "s3cret\"}");
+    say(h->fd, api_good_token[0].body);
+    (void)peer_read_until(h->fd, &h->in, "{\"text\":\"a\"}}");
+    say(h->fd, api_good_send[0].body);
+}
+
+static void hang_up_on_update(void *arg)
+{
+    struct hang_up *h = arg;
+    (void)peer_read_until(h->fd, &h->in, "_card\"}");
+    (void)close(h->fd);
+    h->fd = peer_accept(h->listener);
+    (void)peer_read_until(h->fd, &h->repeated, "_card\"}");
+    (void)close(h->fd);
+}
+
+/* The next one comes by the session's pace, which would not hold if HTTP repeated it. */
+static void makes_a_call_once(void **state)
+{
+    struct scene *s = *state;
+    struct hang_up h = {.listener = peer_listen(&s->port, 4)};
+    struct outcome o;
+    buf_init(&h.in, PEER_BYTES);
+    buf_init(&h.repeated, PEER_BYTES);
+    api_configure(s, "");
+    api_start(s, &o, &api_text);
+    peer_run(s->loop, answer_token_and_send, &h);
+    loop_until(s->loop, api_are_all_done, s);
+    api_expect(&o, BOSSHI_CALL_DONE, 0);
+    api_start_update(s, &o, "m1");
+    peer_run(s->loop, hang_up_on_update, &h);
+    loop_until(s->loop, api_are_all_done, s);
+    api_expect(&o, BOSSHI_CALL_UNKNOWN, 0);
+    assert_int_equal(count_text(&h.in, "/update HTTP"), 1);
+    assert_int_equal(h.repeated.len, 0);
+    (void)close(h.listener);
+    buf_free(&h.in);
+    buf_free(&h.repeated);
 }
 
 static void obeys_its_own_table(void **state)
@@ -299,6 +359,7 @@ int main(void)
         TEST(writes_what_is_configured),
         TEST(tells_answers_apart),
         TEST(nobody_there_is_for_later),
+        TEST(makes_a_call_once),
         TEST(obeys_its_own_table),
         TEST(hands_on_how_long_to_wait),
         TEST(replies),

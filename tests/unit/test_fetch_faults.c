@@ -43,6 +43,91 @@ static void notices_cuts(void **state)
     transfer_end(&t);
 }
 
+/* Takes a request on a connection that is kept, then another one there, and hangs up. */
+struct hang_up {
+    struct fetch_fixture *f;
+    int fd;
+    bool is_alone; /* nobody listens any more when the connection ends */
+    struct buf first, second, repeated;
+};
+
+static void answer_first(void *arg)
+{
+    struct hang_up *h = arg;
+    h->fd = peer_accept(h->f->listener);
+    (void)peer_read_until(h->fd, &h->first, "first");
+    (void)peer_send(h->fd, BYTES_LIT(OK_HEAD "Content-Length: 1\r\n\r\nx"));
+}
+
+static void hang_up_on_second(void *arg)
+{
+    struct hang_up *h = arg;
+    (void)peer_read_until(h->fd, &h->second, "second");
+    if (h->is_alone)
+        (void)close(h->f->listener);
+    (void)close(h->fd);
+    if (h->is_alone)
+        return;
+    h->fd = peer_accept(h->f->listener);
+    (void)peer_read_until(h->fd, &h->repeated, "second");
+    (void)peer_send(h->fd, BYTES_LIT(OK_HEAD "Content-Length: 1\r\n\r\ny"));
+    (void)close(h->fd);
+}
+
+static void post_by_peer(struct hang_up *h, struct transfer *t, bool is_once, const char *body,
+                         void (*peer)(void *arg))
+{
+    struct fetch_request request = {
+        .url = h->f->raw_base, .body = bytes_of_str(body), .send_once = is_once};
+    *t = (struct transfer){0};
+    transfer_begin(t, h->f, &request);
+    peer_run(h->f->loop, peer, h);
+    loop_until(h->f->loop, is_all_done, h->f);
+    transfer_end(t);
+}
+
+static void assert_hang_up(struct fetch_fixture *f, bool is_once, bool is_alone, int result,
+                           size_t repeats)
+{
+    struct hang_up h = {.f = f, .is_alone = is_alone};
+    struct transfer t;
+    buf_init(&h.first, LIMIT);
+    buf_init(&h.second, LIMIT);
+    buf_init(&h.repeated, LIMIT);
+    post_by_peer(&h, &t, is_once, "first", answer_first);
+    assert_int_equal(t.result, FETCH_OK);
+    post_by_peer(&h, &t, is_once, "second", hang_up_on_second);
+    assert_int_equal(count_text(&h.second, "second"), 1);
+    assert_int_equal(count_text(&h.repeated, "POST"), repeats);
+    if (t.result != result)
+        fail_msg("%d %s", t.result, t.detail);
+    assert_true(result == FETCH_OK || t.detail[0]);
+    buf_free(&h.first);
+    buf_free(&h.second);
+    buf_free(&h.repeated);
+}
+
+static void repeats_where_a_kept_connection_ends(void **state)
+{
+    assert_hang_up(*state, false, false, FETCH_OK, 1);
+}
+
+static void sends_once_where_that_is_asked(void **state)
+{
+    assert_hang_up(*state, true, false, FETCH_CUT, 0);
+}
+
+/* The repeat finds no connection, but the request was sent. */
+static void sent_is_not_unconnected(void **state)
+{
+    assert_hang_up(*state, false, true, FETCH_CUT, 0);
+}
+
+static void sent_once_is_not_unconnected(void **state)
+{
+    assert_hang_up(*state, true, true, FETCH_CUT, 0);
+}
+
 static void times_out(void **state)
 {
     struct fetch_fixture *f = *state;
@@ -208,6 +293,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         FETCH_TEST(notices_cuts),
+        FETCH_TEST(repeats_where_a_kept_connection_ends),
+        FETCH_TEST(sends_once_where_that_is_asked),
+        FETCH_TEST(sent_is_not_unconnected),
+        FETCH_TEST(sent_once_is_not_unconnected),
         FETCH_TEST(times_out),
         FETCH_TEST(times_out_connecting),
         FETCH_TEST(names_what_failed),

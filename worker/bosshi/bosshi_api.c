@@ -427,6 +427,7 @@ static void make(struct bosshi_call *c, struct bytes token)
         .connect_timeout_ms = c->app->api_connect_timeout_ms,
         .total_timeout_ms = c->app->api_timeout_ms,
         .max_body_bytes = RESPONSE_MAX_BYTES,
+        .send_once = true, /* whether and when it is made again is the session's to say */
     };
     free(c->token);
     c->token = bytes_dup(token);
