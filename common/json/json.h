@@ -18,6 +18,9 @@ enum json_mode {
                       KB of text */
     JSON_STRICT,   /* as JSON_PEER, raw control characters refused: judging others' output */
     JSON_RECORD,   /* as JSON_PEER, deeper: our own record around a peer's value */
+    JSON_CHUNK,    /* as JSON_PEER; half a surrogate pair at a string's beginning or end, where
+                      its other half may stand in another document, stays: three bytes, as UTF-8
+                      has them for what is no surrogate. U+FFFD is for all other halves */
     JSON_CONFIG,   /* comments allowed; errors carry line and column */
 };
 

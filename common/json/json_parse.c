@@ -47,19 +47,45 @@ static struct json_object *build(struct bytes text)
     return root;
 }
 
+/* Writes the half of a surrogate pair as three bytes when `escape` is one and its string begins
+ * or ends with it; returns what of `escape` that is, or 0. */
+static size_t reword_half(struct buf *out, struct bytes escape, bool is_first)
+{
+    enum { LENGTH = 6, HIGH = 0xD800, LOW = 0xDC00, END = 0xE000 };
+    char digits[] = "0000";
+    if (escape.len <= LENGTH || escape.ptr[1] != 'u')
+        return 0;
+    memcpy(digits, escape.ptr + 2, sizeof digits - 1);
+    unsigned long unit = strtoul(digits, NULL, 16);
+    bool is_last = escape.ptr[LENGTH] == '"';
+    bool is_high = unit >= HIGH && unit < LOW, is_low = unit >= LOW && unit < END;
+    if (!(is_high && is_last) && !(is_low && is_first))
+        return 0;
+    buf_append_char(out, (char)(0xE0 | unit >> 12));
+    buf_append_char(out, (char)(0x80 | (unit >> 6 & 0x3F)));
+    buf_append_char(out, (char)(0x80 | (unit & 0x3F)));
+    return LENGTH;
+}
+
 /* What json-c would read wrongly, in other words: NUL inside a string, which it takes for the
  * end of the text, and integers of more than 64 bits, which it clamps, as numbers with an
  * exponent, of which it keeps the text. What follows a backslash stays. */
-static void reword(struct buf *out, struct bytes text)
+static void reword(struct buf *out, struct bytes text, bool keeps_halves)
 {
-    bool in_string = false;
+    bool in_string = false, is_first = false; /* behind the opening quote */
     for (size_t i = 0; i < text.len;) {
         struct bytes rest = bytes_of(text.ptr + i, text.len - i);
         size_t number = in_string ? 0 : json_number_length(rest);
         size_t taken = number > 0 ? number : *rest.ptr == '\\' ? 2 : 1;
+        size_t half = 0;
+        if (keeps_halves && *rest.ptr == '\\')
+            half = reword_half(out, rest, is_first);
         if (*rest.ptr == '"')
             in_string = !in_string;
-        if (*rest.ptr == 0)
+        is_first = in_string && *rest.ptr == '"';
+        if (half > 0)
+            taken = half;
+        else if (*rest.ptr == 0)
             buf_append_str(out, "\\u0000");
         else
             buf_append(out, bytes_of(rest.ptr, taken));
@@ -69,12 +95,12 @@ static void reword(struct buf *out, struct bytes text)
     }
 }
 
-static struct json_object *build_reworded(struct bytes text)
+static struct json_object *build_reworded(struct bytes text, bool keeps_halves)
 {
     struct buf reworded;
     struct json_object *root = NULL;
     buf_init(&reworded, INT_MAX - 1);
-    reword(&reworded, text);
+    reword(&reworded, text, keeps_halves);
     if (!reworded.overflowed)
         root = build(buf_bytes(&reworded));
     buf_free(&reworded);
@@ -99,6 +125,11 @@ static struct json_object *build_uncommented(struct bytes text)
     return root;
 }
 
+static bool has_surrogate(struct bytes text)
+{
+    return memmem(text.ptr, text.len, "\\ud", 3) || memmem(text.ptr, text.len, "\\uD", 3);
+}
+
 static struct json_object *parse(struct bytes text, enum json_mode mode,
                                  struct json_fault *fault)
 {
@@ -116,7 +147,9 @@ static struct json_object *parse(struct bytes text, enum json_mode mode,
     *fault = (struct json_fault){"the value is null", 0};
     if (mode == JSON_CONFIG)
         return build_uncommented(text);
-    return check.has_nul || check.has_wide ? build_reworded(text) : build(text);
+    bool keeps_halves = mode == JSON_CHUNK && has_surrogate(text);
+    return check.has_nul || check.has_wide || keeps_halves ? build_reworded(text, keeps_halves)
+                                                           : build(text);
 }
 
 static void report(struct bytes text, enum json_mode mode, const struct json_fault *fault,

@@ -5,8 +5,9 @@
  * (nothing); a chunk with usage only, choices [] or null (counted); reasoning_content or
  * reasoning (wrapped into <think>…</think> before the content); {"error":…} after 200; one JSON
  * document although a stream was asked; a stream without [DONE] (finish_reason ends it too), or
- * without the line break behind it; comments. Error texts of the other side are not passed on:
- * some quote the key or the question; only words that are plain identifiers are. */
+ * without the line break behind it; a character whose \u escapes two chunks share; comments.
+ * Error texts of the other side are not passed on: some quote the key or the question; only
+ * words that are plain identifiers are. */
 #include "base/list.h"
 #include "json/json.h"
 #include "json/json_pick.h"
@@ -56,6 +57,8 @@ struct pipeline_run {
     int64_t prompt_tokens, completion_tokens; /* -1: not said */
     bool is_event_stream, is_json;            /* by Content-Type */
     bool is_thinking;                         /* an open <think> */
+    uint32_t half; /* first half of a surrogate pair, whose second the next text may begin with;
+                      0: none */
     bool has_text;
     bool has_event;
     bool is_finished; /* a finish_reason came */
@@ -75,6 +78,50 @@ static void run_free(struct pipeline_run *run)
     sse_free(&run->sse);
     buf_free(&run->document);
     free(run);
+}
+
+/* --- pairs of surrogates that servers cut apart, who count in UTF-16 --- */
+
+#define REPLACEMENT BYTES_LIT("\xEF\xBF\xBD")
+
+enum { HALF_BYTES = 3, HIGH = 0xD800, LOW = 0xDC00 };
+
+/* The half that JSON_CHUNK has left at `p`: `first` is HIGH or LOW. 0: none of that kind. */
+static uint32_t read_half(const char *p, uint32_t first)
+{
+    uint32_t unit = 0xD000 | ((uint32_t)p[1] & 0x3F) << 6 | ((uint32_t)p[2] & 0x3F);
+    return (unsigned char)p[0] == 0xED && (unit & 0xFC00) == first ? unit : 0;
+}
+
+/* No text comes that could have the rest. */
+static void give_half(struct pipeline_run *run)
+{
+    if (run->half)
+        run->sink.on_text(REPLACEMENT, run->sink.arg);
+    run->half = 0;
+}
+
+static void give_joined(struct pipeline_run *run, struct bytes text)
+{
+    uint32_t low = text.len >= HALF_BYTES ? read_half(text.ptr, LOW) : 0;
+    if (run->half && low) {
+        uint32_t c = 0x10000 + ((run->half - HIGH) << 10) + (low - LOW);
+        char whole[] = {(char)(0xF0 | c >> 18), (char)(0x80 | (c >> 12 & 0x3F)),
+                        (char)(0x80 | (c >> 6 & 0x3F)), (char)(0x80 | (c & 0x3F))};
+        run->half = 0;
+        run->sink.on_text(bytes_of(whole, sizeof(whole)), run->sink.arg);
+    } else if (low) {
+        run->sink.on_text(REPLACEMENT, run->sink.arg);
+    }
+    give_half(run);
+    if (low)
+        text = bytes_of(text.ptr + HALF_BYTES, text.len - HALF_BYTES);
+    if (text.len >= HALF_BYTES)
+        run->half = read_half(text.ptr + text.len - HALF_BYTES, HIGH);
+    if (run->half)
+        text.len -= HALF_BYTES;
+    if (text.len > 0)
+        run->sink.on_text(text, run->sink.arg);
 }
 
 /* --- how it ends --- */
@@ -146,6 +193,7 @@ static void finish(struct pipeline_run *run)
     int64_t retry_after_ms = run->retry_after_ms;
     char detail[DETAIL_BYTES];
     memcpy(detail, run->detail, sizeof(detail));
+    give_half(run);
     if (run->is_thinking)
         sink.on_text(BYTES_LIT("</think>"), sink.arg);
     if (run->prompt_tokens >= 0 && sink.on_usage)
@@ -195,10 +243,11 @@ static void give_text(struct pipeline_run *run, struct bytes text)
         return;
     if (run->is_thinking) {
         run->is_thinking = false;
+        give_half(run);
         run->sink.on_text(BYTES_LIT("</think>"), run->sink.arg);
     }
     run->has_text = true;
-    run->sink.on_text(text, run->sink.arg);
+    give_joined(run, text);
 }
 
 static void give_thought(struct pipeline_run *run, struct bytes text)
@@ -207,10 +256,11 @@ static void give_thought(struct pipeline_run *run, struct bytes text)
         return;
     if (!run->is_thinking) {
         run->is_thinking = true;
+        give_half(run);
         run->sink.on_text(BYTES_LIT("<think>"), run->sink.arg);
     }
     run->has_text = true;
-    run->sink.on_text(text, run->sink.arg);
+    give_joined(run, text);
 }
 
 static void give(struct pipeline_run *run, struct bytes reasoning_content,
@@ -296,7 +346,7 @@ static void on_event(const struct sse_event *event, void *arg)
     }
     if (take_plain_chunk(run, event->data))
         return;
-    struct json *root = json_parse(event->data, JSON_PEER, NULL);
+    struct json *root = json_parse(event->data, JSON_CHUNK, NULL);
     /* An open line that is a whole object, or [DONE], was not cut: no beginning of either is
      * one itself. Any other was, and says no more than a stream that ends before it. */
     if (json_type(root) == JSON_OBJECT)
