@@ -154,7 +154,8 @@ static void keep_text(struct recall *r, struct entry *e, struct bytes text)
         e->text_cap = text.len;
         r->bytes += more;
     }
-    memmove(e->text, text.ptr, text.len);
+    if (e->text)
+        memmove(e->text, text.ptr, text.len);
     e->record.text = bytes_of(e->text, text.len);
     list_remove(&e->text_age);
     list_push_back(&r->texts, &e->text_age);

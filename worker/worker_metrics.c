@@ -88,8 +88,8 @@ static void refresh_others(const struct worker *w)
 static void refresh_quotas(struct worker *w)
 {
     struct metric *m = quota_gauges;
-    struct quotas *const all[] = {&w->bot_quotas, &w->pipeline_quotas, &w->lane_quotas};
-    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+    struct quotas *const all[] = {&w->bot_quotas, &w->pipeline_quotas, &w->lane_quotas, NULL};
+    for (size_t i = 0; all[i]; i++) {
         struct quota_use use = quotas_fullest(all[i]);
         metric_set(m++, (int64_t)use.records);
         metric_set(m++, (int64_t)all[i]->max_records);

@@ -100,11 +100,10 @@ static void read_field(struct head_reader *r, struct bytes line)
         return;
     struct bytes name = bytes_of(line.ptr, (size_t)(colon - line.ptr));
     struct bytes value = trim(bytes_of(colon + 1, line.len - name.len - 1));
+    bool is_own = r->retry_header && bytes_eq_nocase(name, bytes_of_str(r->retry_header));
     if (bytes_eq_nocase(name, BYTES_LIT("content-type")))
         read_type(r, value);
-    else if (bytes_eq_nocase(name, BYTES_LIT("retry-after")))
-        read_wait(r, value);
-    else if (r->retry_header && bytes_eq_nocase(name, bytes_of_str(r->retry_header)))
+    else if (is_own || bytes_eq_nocase(name, BYTES_LIT("retry-after")))
         read_wait(r, value);
 }
 

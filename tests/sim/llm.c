@@ -378,7 +378,8 @@ static void on_signal(int signum, void *arg)
 
 static void llm_free(struct llm *l)
 {
-    http_server_free(l->server);
+    if (l->server)
+        http_server_free(l->server);
     loop_free(l->loop);
     crypto_free(l->crypto);
     for (size_t i = 0; i < l->call_count; i++) {
@@ -408,6 +409,7 @@ static int serve(const char *listen, const struct llm_script *defaults)
     l.server = http_server_new(l.loop, &options, &callbacks, &error);
     if (!l.server) {
         fprintf(stderr, "botbridge-sim llm: %s\n", error.text);
+        llm_free(&l);
         return error.code == BRG_RETRY ? BRG_EXIT_AGAIN : BRG_EXIT_USAGE;
     }
     loop_on_signal(l.loop, SIGTERM, on_signal, l.loop);

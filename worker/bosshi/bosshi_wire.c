@@ -254,7 +254,7 @@ static void append_words(struct buf *out, struct bytes text, size_t max_bytes)
     for (size_t i = 0; i < len; i++) {
         char c = text.ptr[i];
         bool is_plain = (unsigned char)c >= 0x20 && c != 0x7f && c != '"' && c != '\\';
-        buf_append_char(out, is_plain ? c : ' ');
+        buf_append(out, bytes_of(is_plain ? text.ptr + i : " ", 1));
     }
 }
 

@@ -330,12 +330,12 @@ static void take_up(struct session *s, const struct store_reply *reply)
     s->is_alone = suspect(s, reply);
     if (s->deadline_at_ms <= store_now_ms(s->worker->store)) /* nobody was there in its time */
         session_chat_wind_clock(s);
-    if (s->fate == FATE_EXPIRED)
+    bool is_over = s->fate == FATE_ANSWER && !session_may_outlive(s) &&
+                   s->deadline_at_ms <= store_now_ms(s->worker->store);
+    if (s->fate == FATE_EXPIRED || is_over)
         session_end(s, REASON_DEADLINE, "expired");
     else if (s->fate != FATE_ANSWER)
         session_end(s, REASON_APOLOGY, session_dead_reason(s));
-    else if (s->deadline_at_ms <= store_now_ms(s->worker->store) && !session_may_outlive(s))
-        session_end(s, REASON_DEADLINE, "expired");
     else
         session_prepare(s);
 }

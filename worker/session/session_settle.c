@@ -328,11 +328,9 @@ static void take_renewal(struct session *s, const struct store_reply *reply)
     if (is_ours) {
         s->owed &= session_items_of(reply->owed) | ~(unsigned)OWE_SHOWN;
         session_settle(s);
-    } else if (is_closed) {
-        session_settle(s);
-    } else if (reply->verdict == VERDICT_CLOSED) {
+    } else if (reply->verdict == VERDICT_CLOSED && !is_closed) {
         session_closed(s, reply->reason);
-    } else if (has_end(s)) {
+    } else if (has_end(s) && !is_closed) {
         write_end_again(s);
     } else {
         session_settle(s);
