@@ -21,7 +21,7 @@ struct rig *rig_new(const char *url);
 struct rig *rig_new_away(const char *url, unsigned max_outstanding);
 void rig_free(struct rig *rig);
 
-enum { RIG_COMMAND_MS = 400, RIG_CONNECT_MS = 400, RIG_OUTSTANDING = 10000 };
+enum { RIG_COMMAND_MS = 1000, RIG_CONNECT_MS = 400, RIG_OUTSTANDING = 10000 };
 
 /* Runs the loop until `is_done` says so at the end of a turn; false when that takes over
  * `limit_ms`. */

@@ -59,7 +59,7 @@ struct crowd {
     struct wheel_timer pulse;
 };
 
-enum { CROWD = 10000, FROZEN_MS = 200, THAWED_MS = 40 };
+enum { CROWD = 10000, FROZEN_MS = 200, THAWED_MS = 25 };
 
 /* The server works for a moment, or until it got to answer anything on a busy machine, and
  * stands still for less than the time-out. */
