@@ -251,6 +251,20 @@ void stage_await_letters(struct stage *s, size_t count)
     until(s, has_letters, &w);
 }
 
+static bool has_dead_letter(void *arg)
+{
+    const struct wish *w = arg;
+    return stage_letter_of(w->stage, true, w->q) != NULL;
+}
+
+const struct stage_letter *stage_await_dead_letter(struct stage *s,
+                                                   const struct stage_question *q)
+{
+    struct wish w = {.q = q};
+    until(s, has_dead_letter, &w);
+    return stage_letter_of(s, true, q);
+}
+
 static bool is_idle(void *arg)
 {
     struct wish *w = arg;

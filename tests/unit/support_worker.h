@@ -110,6 +110,9 @@ void stage_set_field(struct stage *s, const struct stage_question *q, const char
 
 /* Kafka. */
 void stage_await_letters(struct stage *s, size_t count);
+/* Its event, of another topic, may be read before it. */
+const struct stage_letter *stage_await_dead_letter(struct stage *s,
+                                                   const struct stage_question *q);
 const struct stage_letter *stage_letter_of(const struct stage *s, bool is_dead,
                                            const struct stage_question *q);
 /* Every record that was asked is complete: no session is left. */

@@ -521,8 +521,7 @@ static void test_an_unreadable_record_is_ended_and_kept(void **state)
     (void)rig_open(s->other, &q.stream, STREAM_OPEN);
     struct bus_header headers[] = {{"bb-stream", q.stream.id}};
     stage_produce(s, BYTES_LIT("msg-1 is not JSON"), headers, 1);
-    stage_await_letters(s, 1);
-    const struct stage_letter *dead = stage_letter_of(s, true, &q);
+    const struct stage_letter *dead = stage_await_dead_letter(s, &q);
     assert_string_equal(dead->reason, "unreadable");
     assert_true(bytes_eq_str(buf_bytes(&dead->value), "msg-1 is not JSON"));
     struct store_reply r = stage_read(s, &q);

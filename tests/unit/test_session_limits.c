@@ -47,8 +47,7 @@ static void expect_third_is_shed(struct stage *s)
     stage_ask(s, &c); /* and one more */
     stage_await_final(s, &c, REASON_APOLOGY, "BUSY");
     stage_await_settled(s, &c);
-    stage_await_letters(s, 1);
-    assert_string_equal(stage_letter_of(s, true, &c)->reason, "overload");
+    assert_string_equal(stage_await_dead_letter(s, &c)->reason, "overload");
     assert_int_equal(s->call_count, 2);
     answer(s, &a);
     stage_ask(s, &d);
@@ -142,8 +141,7 @@ static void test_copies_are_capped_when_they_are_to_run(void **state)
     stage_ask(s, &b); /* the limit again, before the lease ends */
     stage_await_calls(s, 3);
     stage_await_settled(s, &late);
-    stage_await_letters(s, 1);
-    assert_string_equal(stage_letter_of(s, true, &late)->reason, "overload");
+    assert_string_equal(stage_await_dead_letter(s, &late)->reason, "overload");
     assert_int_equal(s->call_count, 3);
     answer(s, &a);
     answer(s, &b);
@@ -287,8 +285,7 @@ static void test_a_breaker_is_not_waited_for_longer_than_for_text(void **state)
     stage_await_calls(s, 1);
     stage_refuse(s, 0, 503);
     stage_await_final(s, &q, REASON_APOLOGY, "SORRY");
-    stage_await_letters(s, 1);
-    assert_string_equal(stage_letter_of(s, true, &q)->reason, "failed");
+    assert_string_equal(stage_await_dead_letter(s, &q)->reason, "failed");
     assert_string_equal(stage_letter_of(s, true, &q)->attempts, "1");
     assert_int_equal(s->call_count, 1);
 }
@@ -317,8 +314,7 @@ static void test_what_kills_workers_runs_alone_and_then_not_at_all(void **state)
     assert_int_equal(s->call_count, 3); /* the third start is alone */
     die_and_come_back(s);
     stage_await_final(s, &bad, REASON_APOLOGY, "SORRY");
-    stage_await_letters(s, 1);
-    assert_string_equal(stage_letter_of(s, true, &bad)->reason, "poison");
+    assert_string_equal(stage_await_dead_letter(s, &bad)->reason, "poison");
     stage_await_calls(s, 4);
     answer(s, &other);
     stage_await_idle(s);
@@ -387,8 +383,7 @@ static void test_silence_after_text_is_noticed_at_its_own_limit(void **state)
     stage_await_calls(s, 1);
     stage_say(s, 0, "half");
     stage_await_hang_up(s, 0);
-    stage_await_letters(s, 1);
-    assert_non_null(stage_letter_of(s, true, &q));
+    assert_non_null(stage_await_dead_letter(s, &q));
 }
 
 #define STAGE_TEST(name) cmocka_unit_test_setup_teardown(name, stage_set_up, stage_tear_down)
