@@ -254,8 +254,7 @@ static bool mentions(const struct bosshi_message *m, const char *open_id)
 }
 
 /* Nobody answers what was not sent by a person, or by the bot itself: no loops. Who mentions
- * the bot is not the bot, though the example of the platform's documents has one id for both.
- */
+ * the bot is not it, though the example of the platform's documents has one id for both. */
 static bool is_question(const struct event *e, const struct bosshi_event *event,
                         const struct bosshi_message *m)
 {
